@@ -1,0 +1,162 @@
+# culprit: `make` builds build/culpritd and build/culprit; `make help` lists the rest.
+
+VERSION := 0.1.0
+
+# sbin: an ordinary user's PATH lacks it on Debian, and bpftool lives there.
+SHELL := /bin/bash
+export PATH := $(PATH):/usr/sbin:/sbin
+
+B         ?= build
+CC        := gcc
+CLANG     ?= clang
+STRIP     ?= llvm-strip
+BPFTOOL   ?= bpftool
+PREFIX    ?= /usr
+SYSCONFDIR ?= /etc
+UNITDIR   ?= $(PREFIX)/lib/systemd/system
+DESTDIR   ?=
+
+ARCH      := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/; s/ppc64le/powerpc/; s/riscv64/riscv/; s/s390x/s390/')
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+
+WARN      := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wmissing-prototypes -Wstrict-prototypes \
+	     -Wvla -Wundef -Wno-missing-field-initializers
+HARDEN    := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+SANITIZE  ?=
+OPT       ?= -O2
+CPPFLAGS  += -D_GNU_SOURCE -DCULPRIT_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(B)/bpf
+CFLAGS    := -std=gnu17 -g $(OPT) $(WARN) $(if $(SANITIZE),$(SANITIZE),$(HARDEN))
+LDFLAGS   := $(if $(SANITIZE),$(SANITIZE),-pie -Wl,-z,relro,-z,now) -Wl,--as-needed
+
+# Asked for only when something is compiled, so that `make deps` works on a bare machine.
+AGENT_LIBS  = $(shell pkg-config --libs libbpf libsystemd jansson ini_config)
+CLIENT_LIBS = $(shell pkg-config --libs libsystemd jansson)
+
+BPF_SRCS   := $(wildcard bpf/*.bpf.c)
+BPF_HDRS   := $(wildcard bpf/*.bpf.h include/culprit/*.h)
+SKELS      := $(BPF_SRCS:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
+BPFFLAGS   := -g -O2 -Wall -Wextra -Werror -std=gnu17 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
+	      -Iinclude -Ibpf $(if $(MULTIARCH),-I/usr/include/$(MULTIARCH))
+
+LIB_SRCS   := $(wildcard user/lib/*.c)
+CORE_SRCS  := $(wildcard user/sense/*.c user/decide/*.c user/act/*.c user/tell/*.c)
+AGENT_SRCS := $(wildcard user/agent/*.c)
+CLI_SRCS   := $(wildcard user/cli/*.c)
+obj         = $(patsubst %.c,$(B)/%.o,$(1))
+
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+LIVE_TESTS := $(patsubst tests/live/%.c,$(B)/tests/live/%,$(wildcard tests/live/test_*.c))
+LIVE_LIB   := $(call obj,$(filter-out tests/live/test_%,$(wildcard tests/live/*.c)))
+BENCHES    := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
+C_FILES    := $(wildcard bpf/*.[ch] include/culprit/*.h user/*/*.[ch] tests/*/*.[ch])
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all deps help tests clean unit live check bench asan format format-check tidy demo install uninstall
+
+all: deps
+	@$(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit
+
+help:
+	@echo 'make               build $(B)/culpritd and $(B)/culprit (installs missing packages when root)'
+	@echo 'make demo          (root) see it work: CPU, GPU and swap, on this machine, in under a minute'
+	@echo 'make check         (root) unit tests and live tests on this kernel'
+	@echo 'make unit          unit tests alone; no root needed'
+	@echo 'make bench         (root) the figures of the README, as JSON'
+	@echo 'make asan          the unit and live tests under the address and undefined-behaviour sanitizers'
+	@echo 'make format-check  is every file as clang-format would write it?'
+	@echo 'make tidy          clang-tidy'
+	@echo 'make install       DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR)'
+
+deps:
+	@scripts/deps.sh --build
+
+# --- kernel side -------------------------------------------------------------------------------
+
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c $(BPF_HDRS)
+	@mkdir -p $(@D)
+	$(CLANG) $(BPFFLAGS) -c $< -o $@.tmp
+	@# The debug sections go, the BTF that CO-RE needs stays.
+	$(STRIP) -g $@.tmp && mv $@.tmp $@
+
+$(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
+	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+
+# --- user side ---------------------------------------------------------------------------------
+
+# Skeletons first: the compiler cannot tell make which ones a source wants before it has them.
+$(B)/%.o: %.c | $(SKELS)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/libculprit.a: $(call obj,$(LIB_SRCS) $(CORE_SRCS))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/culpritd: $(call obj,$(AGENT_SRCS)) $(B)/libculprit.a
+	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -o $@
+
+$(B)/culprit: $(call obj,$(CLI_SRCS) $(LIB_SRCS))
+	$(CC) $(LDFLAGS) $^ $(CLIENT_LIBS) -o $@
+
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libculprit.a
+	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -o $@
+
+$(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(B)/libculprit.a
+	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -luring -lpthread -o $@
+
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIVE_LIB) $(B)/libculprit.a
+	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -lm -o $@
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# --- tests -------------------------------------------------------------------------------------
+
+tests: $(UNIT_TESTS) $(LIVE_TESTS)
+
+unit: $(UNIT_TESTS)
+	@tests/run.sh $(UNIT_TESTS)
+
+live: all $(LIVE_TESTS)
+	@CULPRIT_BUILD=$(abspath $(B)) tests/run.sh --live $(LIVE_TESTS)
+
+check:
+	@scripts/deps.sh
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory live
+
+bench: all
+	@scripts/deps.sh
+	@$(MAKE) --no-print-directory $(BENCHES)
+	@CULPRIT_BUILD=$(abspath $(B)) tests/bench/run.sh $(BENCHES)
+
+asan:
+	@scripts/deps.sh
+	@$(MAKE) --no-print-directory B=build-asan OPT=-O1 \
+		SANITIZE='-fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all' unit live
+
+demo:
+	@scripts/demo.sh
+
+format:
+	@clang-format -i $(C_FILES)
+
+format-check:
+	@clang-format --dry-run -Werror $(C_FILES)
+	@echo 'format-check: $(words $(C_FILES)) files are as clang-format writes them'
+
+tidy: $(SKELS)
+	@clang-tidy --quiet $(filter-out bpf/% tests/%,$(filter %.c,$(C_FILES))) -- \
+		-std=gnu17 $(CPPFLAGS) 2>&1 | grep -v 'warnings generated\|Suppressed\|Use -header' ; \
+		test $${PIPESTATUS[0]:-0} -eq 0
+
+# --- installation ------------------------------------------------------------------------------
+
+install: all
+	@scripts/install.sh install '$(B)' '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)' '$(UNITDIR)'
+
+uninstall:
+	@scripts/install.sh uninstall '$(B)' '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)' '$(UNITDIR)'
+
+clean:
+	rm -rf build build-asan

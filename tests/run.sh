@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs test programs one after the other and sums up what cmocka says of them.
+#
+#   tests/run.sh [--live] PROGRAM...
+#
+# With --live the tests need root and a kernel that loads BPF: without either this fails, it never
+# skips (a green run must mean that the programs ran in a kernel).
+set -uo pipefail
+
+live=0
+if [[ ${1:-} == --live ]]; then
+	live=1
+	shift
+	if ((EUID != 0)); then
+		echo "run.sh: the live tests load BPF programs and freeze cgroups; run them as root" >&2
+		exit 1
+	fi
+fi
+if (($# == 0)); then
+	echo "run.sh: no test programs given" >&2
+	exit 1
+fi
+
+passed=0 failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for t in "$@"; do
+	start=$EPOCHREALTIME
+	# A hanging test is a failing test; live tests that take minutes do not belong into check.
+	timeout --kill-after=10 "${CULPRIT_TEST_TIMEOUT:-240}" "$t" >"$log" 2>&1
+	rc=$?
+	took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+	ok=$(grep -c '^\[       OK \]' "$log")
+	bad=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
+	# cmocka lists each failure twice: where it happened and in the summary.
+	bad=$(((bad + 1) / 2))
+	if ((rc != 0 && bad == 0)) || ((rc == 0 && ok == 0)); then
+		bad=1
+	fi
+	passed=$((passed + ok)) failed=$((failed + bad))
+	if ((rc == 0 && bad == 0)); then
+		printf 'ok    %-36s %3d tests %6s s\n' "$(basename "$t")" "$ok" "$took"
+	else
+		printf 'FAIL  %-36s %3d ok, %d failed, exit %d, %s s\n' "$(basename "$t")" "$ok" "$bad" "$rc" "$took"
+		sed 's/^/      | /' "$log"
+	fi
+done
+((live)) && echo "(live tests ran on $(uname -r))"
+echo "$passed passed, $failed failed"
+((failed == 0))

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Acting: carries out claims and undoes them. Decides nothing. act_claim() is on the path between
+ * sense and freeze: it allocates nothing and waits for nothing (the ledger's pages exist already).
+ */
+#ifndef CULPRIT_ACT_ACT_H
+#define CULPRIT_ACT_ACT_H
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "act/claim.h"
+#include "lib/cgroupfs.h"
+
+struct act;
+struct guardian;
+struct ledger;
+
+enum act_news {
+	ACT_HELD,	   /* the target is frozen or stopped */
+	ACT_SLOW,	   /* 5 s have passed and it is not */
+	ACT_EXTERNAL_THAW, /* someone else let it go */
+	ACT_GONE,	   /* the cgroup or process ended; the claim is over */
+	ACT_TERMINATED,	   /* terminate: nothing is left of the target; the claim is over */
+	ACT_KILLING,	   /* terminate: the time is up, it is being killed */
+	ACT_GUARDIAN_LOST, /* the guardian died; a new one was started, or none could be */
+};
+
+/* Called from the event loop (never from inside act_claim or act_undo). claim is NULL for
+ * ACT_GUARDIAN_LOST. On ACT_GONE and ACT_TERMINATED the claim is freed after the call. */
+typedef void (*act_news_fn)(void *user, enum act_news news, struct claim *claim);
+
+struct act_options {
+	sd_event *event;
+	const struct cgroupfs *cgroups;
+	struct ledger *ledger;	       /* owned by the caller, opened and released before */
+	struct guardian *guardian;     /* likewise, started */
+	const char *only;	       /* nothing outside this cgroup path is ever touched */
+	uint64_t terminate_timeout_ns; /* SIGTERM to SIGKILL, default 10 s */
+	act_news_fn news;
+	void *user;
+};
+
+int act_new(struct act **out, const struct act_options *options);
+/* Undoes every claim, then frees. */
+void act_free(struct act *act);
+
+/*
+ * Ledger, guardian, then the kernel. *out belongs to act. Errors, nothing changed then:
+ * -EEXIST the target is claimed already (*out is that claim); -EBUSY someone else froze or stopped
+ * it; -ESTALE, -ESRCH it is gone or is another one now; -EPERM outside `only`, or the agent, its
+ * guardian or their ancestors are in it; -ENOSPC, -EIO the ledger; -EHOSTDOWN no guardian;
+ * -ENODATA nothing runs in the cgroup.
+ */
+int act_claim(struct act *act, enum claim_action action, const struct target *target,
+	      const char *policy, const char *reason, struct claim **out);
+
+/* Undoes the claim and frees it. A target that is gone is fine. 0, or -errno when the kernel did
+ * not take it (the claim then stays and it is tried again). */
+int act_undo(struct act *act, struct claim *claim);
+
+/* The claims in force, in order of age; index 0 … count-1. */
+unsigned int act_count(const struct act *act);
+struct claim *act_get(const struct act *act, unsigned int index);
+struct claim *act_find_cgroup(const struct act *act, uint64_t cgroup);
+struct claim *act_find_process(const struct act *act, pid_t pid, uint64_t start_time_ns);
+
+/* Once a pulse: heart-beat for the guardian, a look at processes that were continued by others. */
+void act_pulse(struct act *act);
+
+/* Changes `only` (reload). Claims outside it are undone. */
+int act_set_only(struct act *act, const char *only);
+
+#endif

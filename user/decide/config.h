@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The configuration as the administrator wrote it, checked. Reading happens here and nowhere else;
+ * what follows from it is decided by pure functions.
+ */
+#ifndef CULPRIT_DECIDE_CONFIG_H
+#define CULPRIT_DECIDE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "decide/pattern.h"
+
+#define CONFIG_DEFAULT_FILE "/etc/culprit/culprit.conf"
+
+enum signal_kind {
+	SIGNAL_CPU,
+	SIGNAL_GPU,
+	SIGNAL_THRASH,
+	SIGNAL_PRESSURE,
+	SIGNAL_PRESENCE,
+	SIGNAL_POWER
+};
+enum policy_action {
+	ACTION_FREEZE,
+	ACTION_STOP,
+	ACTION_DEMOTE,
+	ACTION_TERMINATE,
+	ACTION_KILL,
+	ACTION_TURN,
+	ACTION_NOTIFY
+};
+enum policy_unit {
+	UNIT_CPUS, /* CPUs, so 0.15 of 2 CPUs is 0.3 */
+	UNIT_SHARE /* 0 … 1 of wall time */
+};
+enum gpu_users {
+	GPU_USERS_ANY,
+	GPU_USERS_COMPUTE,
+	GPU_USERS_DISPLAY
+};
+
+/* Where something was said, for messages. */
+struct config_place {
+	const char *file;
+	unsigned int line;
+};
+
+struct workload_config {
+	char *name;
+	struct pattern pattern; /* PATTERN_UNIT or PATTERN_CGROUP */
+	struct config_place place;
+};
+
+struct policy_config {
+	char *name;
+	struct config_place place;
+	enum signal_kind signal;
+	enum policy_action action;
+
+	bool target_offender;
+	unsigned int *targets; /* indexes of workloads */
+	unsigned int n_targets;
+
+	uint64_t window_ns;
+	uint64_t grace_ns;
+	uint64_t min_run_ns;  /* 0: none */
+	uint64_t max_hold_ns; /* 0: none */
+
+	/* cpu: CPUs; thrash: share of wall time stalled. A share given in % was multiplied by the
+	 * number of online CPUs when the file was read. */
+	double enter, leave;
+	enum policy_unit unit;
+
+	/* cpu */
+	bool of_others;
+	struct pattern of; /* when not of_others */
+
+	/* gpu */
+	char **devices; /* NULL-terminated globs */
+	enum gpu_users users;
+	struct pattern_list ignore;
+	uint64_t hold_ns;
+
+	/* thrash */
+	bool enter_is_default; /* 10 % stalled, or swap-in and swap-out both above 100 pages/s */
+	uint64_t slice_ns;
+};
+
+struct config {
+	bool shadow;
+	char *only; /* cgroup path */
+	struct pattern_list protect, prefer, avoid;
+	char *state_dir, *socket, *pin_dir;
+	int log_level; /* syslog's: LOG_ERR … LOG_DEBUG */
+	uint64_t pulse_ns;
+
+	struct workload_config *workloads;
+	unsigned int n_workloads;
+	struct policy_config *policies;
+	unsigned int n_policies;
+};
+
+/* Called once for each thing that is wrong (or, warning true, doubtful): one line without newline,
+ * `FILE:LINE: what; what to do`. */
+typedef void (*config_message_fn)(void *user, bool warning, const char *line);
+
+/*
+ * Reads FILE and the conf.d directory beside it. A missing FILE is an error only when `required`
+ * (it was named on the command line); otherwise it is an empty configuration. All errors are
+ * told, not only the first. *out is freed by config_free(). 0, -EINVAL, -ENOENT, -errno.
+ */
+int config_load(struct config **out, const char *file, bool required, unsigned int online_cpus,
+		config_message_fn message, void *user);
+void config_free(struct config *config);
+
+#endif

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "lib/procfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+
+/* /proc counts in USER_HZ, which is 100 on every architecture that Debian has. */
+#define NSEC_PER_TICK (NSEC_PER_SEC / 100)
+
+/* Reads a small file whole, NUL-terminated. A process that is gone is -ESRCH, however it shows. */
+static int read_file(const char *path, char *buf, size_t size)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	n = read(fd, buf, size - 1);
+	if (n < 0)
+		return -errno;
+	buf[n] = '\0';
+	return (int)n;
+}
+
+int proc_read_stat(pid_t pid, struct proc_stat *st)
+{
+	char path[64], buf[1024];
+	char *open_paren, *close_paren;
+	unsigned long long start;
+	int r;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	r = read_file(path, buf, sizeof(buf));
+	if (r < 0)
+		return r;
+	/* comm may hold anything, also ") R 1": it ends at the last parenthesis. */
+	open_paren = strchr(buf, '(');
+	close_paren = strrchr(buf, ')');
+	if (!open_paren || !close_paren)
+		return -EBADMSG;
+	*close_paren = '\0';
+	memset(st, 0, sizeof(*st));
+	snprintf(st->comm, sizeof(st->comm), "%s", open_paren + 1);
+	if (sscanf(close_paren + 2,
+		   "%c %d %d %d %d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		   &st->state, &st->ppid, &st->pgrp, &st->session, &st->tty_nr, &st->flags,
+		   &start) != 7)
+		return -EBADMSG;
+	st->start_ticks = start;
+	return 0;
+}
+
+bool proc_same_start(uint64_t start_time_ns, uint64_t start_ticks)
+{
+	return start_time_ns / NSEC_PER_TICK == start_ticks;
+}
+
+int proc_read_cgroup(pid_t pid, char *buf, size_t size)
+{
+	char path[64];
+	_cleanup_fclose_ FILE *f = NULL;
+	_cleanup_free_ char *line = NULL;
+	size_t line_size = 0;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while ((n = getline(&line, &line_size, f)) > 0) {
+		if (strncmp(line, "0::", 3) != 0)
+			continue;
+		if (line[n - 1] == '\n')
+			line[n - 1] = '\0';
+		if ((size_t)snprintf(buf, size, "%s", line + 3) >= size)
+			return -ENAMETOOLONG;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int proc_read_exe(pid_t pid, char *buf, size_t size)
+{
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	n = readlink(path, buf, size - 1);
+	if (n < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	buf[n] = '\0';
+	return 0;
+}
