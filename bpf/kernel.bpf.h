@@ -13,7 +13,10 @@
 #include <linux/bpf.h>
 #include <stdbool.h>
 
-/* bpf_helper_defs.h names these; they come with vmlinux.h where one is used. */
+/*
+ * The names that vmlinux.h would bring. Globals that user space reaches through a skeleton are
+ * declared __u64 and so on: the skeleton repeats the name, and user space has no u64.
+ */
 typedef __u8 u8;
 typedef __u16 u16;
 typedef __u32 u32;
