@@ -10,4 +10,30 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Resident and swapped pages: one atomic each until 6.1, per-CPU counters since 6.2 (f1a7941243c1,
+ * "mm: convert mm's rss stats into percpu_counter"). */
+struct mm_rss_stat___atomic {
+	atomic64_t count[4];
+};
+struct mm_struct___atomic {
+	struct mm_rss_stat___atomic rss_stat;
+};
+struct mm_struct___percpu {
+	struct percpu_counter rss_stat[4];
+};
+
+#pragma clang attribute pop
+
+/* Indexes of rss_stat (an enum without a name, which CO-RE cannot look up), unchanged since 4.5
+ * (eca56ff906bd, "mm, shmem: add internal shmem resident memory accounting"). */
+enum mm_counter {
+	MM_FILEPAGES,
+	MM_ANONPAGES,
+	MM_SWAPENTS,
+	MM_SHMEMPAGES,
+	NR_MM_COUNTERS,
+};
+
 #endif
