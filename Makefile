@@ -109,6 +109,9 @@ $(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(B)/libculprit.a
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIVE_LIB) $(B)/libculprit.a
 	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -lm -o $@
 
+$(B)/tests/demo/load: $(B)/tests/demo/load.o
+	$(CC) $(LDFLAGS) $^ -o $@
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # --- tests -------------------------------------------------------------------------------------
