@@ -52,8 +52,11 @@ struct sched_entity {
 	u64 prev_sum_exec_runtime;
 };
 
+struct mm_struct;
+
 struct task_struct {
 	unsigned int flags;
+	struct mm_struct *mm;
 	int pid;
 	int tgid;
 	int static_prio;
