@@ -10,4 +10,9 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+/* Until 5.16 (bcf9033e5449, "sched: move CPU field back into thread_info"). */
+struct task_struct___cpu {
+	unsigned int cpu;
+} __attribute__((preserve_access_index));
+
 #endif

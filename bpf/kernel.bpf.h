@@ -52,10 +52,16 @@ struct sched_entity {
 	u64 prev_sum_exec_runtime;
 };
 
+struct thread_info {
+	u32 cpu;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int flags;
 	int pid;
 	int tgid;
+	int prio;
 	int static_prio;
 	char comm[16];
 	u64 start_boottime;
@@ -67,6 +73,11 @@ struct task_struct {
 #pragma clang attribute pop
 
 /* include/linux/sched.h */
+#define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
+
+/* include/linux/sched/prio.h: priorities below are real-time, DEFAULT_PRIO is nice 0. */
+#define MAX_RT_PRIO  100
+#define DEFAULT_PRIO 120
 
 #endif
