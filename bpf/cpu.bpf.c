@@ -364,7 +364,12 @@ claim(struct culprit_cpu_running *running, u32 cpu, struct task_struct *task, co
 	pending->cgroup = id;
 	pending->flags = flags;
 	pending->start_time_ns = start_time_ns;
-	bpf_probe_read_kernel(pending->comm, sizeof(pending->comm), &leader->comm);
+	if (direct) {
+		((u64 *)pending->comm)[0] = ((u64 *)leader->comm)[0];
+		((u64 *)pending->comm)[1] = ((u64 *)leader->comm)[1];
+	} else {
+		bpf_probe_read_kernel(pending->comm, sizeof(pending->comm), &leader->comm);
+	}
 	return pending;
 }
 

@@ -79,8 +79,8 @@ CULPRIT_ASSERT_SIZE(struct culprit_cpu_budget, 176);
 #define CULPRIT_CPU_PENDING_NS	  1000000
 /* A CPU that goes idle may sit on that little for long. */
 #define CULPRIT_CPU_IDLE_NS	  50000
-#define CULPRIT_CPU_PENDING_SLOTS 32
-#define CULPRIT_CPU_KNOWN_CGROUPS 32
+#define CULPRIT_CPU_PENDING_SLOTS 64
+#define CULPRIT_CPU_KNOWN_CGROUPS 64
 
 struct culprit_cpu_pending {
 	__u64 ns;
@@ -109,6 +109,6 @@ struct culprit_cpu_running {
 	__u64 padding[2]; /* to whole cache lines: neighbours are other CPUs' */
 };
 
-CULPRIT_ASSERT_SIZE(struct culprit_cpu_running, 2112);
+CULPRIT_ASSERT_SIZE(struct culprit_cpu_running, 4160);
 
 #endif
