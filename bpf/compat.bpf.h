@@ -74,4 +74,9 @@ enum mm_counter {
 	NR_MM_COUNTERS,
 };
 
+/* Until 5.16 (bcf9033e5449, "sched: move CPU field back into thread_info"). */
+struct task_struct___cpu {
+	unsigned int cpu;
+} __attribute__((preserve_access_index));
+
 #endif

@@ -106,12 +106,19 @@ struct signal_struct {
 struct sighand_struct;
 struct mm_struct;
 
+
+struct thread_info {
+	u32 cpu;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int flags;
 	unsigned int ptrace;
 	struct mm_struct *mm;
 	int pid;
 	int tgid;
+	int prio;
 	int static_prio;
 	char comm[16];
 	u64 start_boottime;
@@ -152,5 +159,9 @@ struct bpf_iter__task {
 /* include/linux/sched.h */
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
+
+/* include/linux/sched/prio.h: priorities below are real-time, DEFAULT_PRIO is nice 0. */
+#define MAX_RT_PRIO  100
+#define DEFAULT_PRIO 120
 
 #endif
