@@ -35,7 +35,7 @@ CLIENT_LIBS = $(shell pkg-config --libs libsystemd jansson)
 BPF_SRCS   := $(wildcard bpf/*.bpf.c)
 BPF_HDRS   := $(wildcard bpf/*.bpf.h include/culprit/*.h)
 SKELS      := $(BPF_SRCS:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
-BPFFLAGS   := -g -O2 -Wall -Wextra -Werror -std=gnu17 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
+BPFFLAGS   := -g -O2 -Wall -Wextra -Werror -Wno-unused-parameter -std=gnu17 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
 	      -Iinclude -Ibpf $(if $(MULTIARCH),-I/usr/include/$(MULTIARCH))
 
 LIB_SRCS   := $(wildcard user/lib/*.c)

@@ -52,6 +52,27 @@ struct sched_entity {
 	u64 prev_sum_exec_runtime;
 };
 
+typedef struct {
+	u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live;
+};
+
+struct thread_info {
+	unsigned long flags;
+	u32 status; /* x86 */
+};
+
 struct task_struct {
 	unsigned int flags;
 	int pid;
@@ -62,11 +83,73 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct css_set *cgroups;
 	struct sched_entity se;
+	const struct cred *cred;
+	struct files_struct *files;
+	struct signal_struct *signal;
+	struct thread_info thread_info;
+};
+
+struct inode {
+	unsigned short i_mode;
+	u32 i_rdev;
+};
+
+struct file {
+	unsigned int f_mode;
+	struct inode *f_inode;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct cdev {
+	u32 dev;
+};
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+	unsigned long ax;
+	unsigned long orig_ax;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+	u64 regs[31];
+	s32 syscallno;
+};
+#endif
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct file *file;
 };
 
 #pragma clang attribute pop
 
 /* include/linux/sched.h */
-#define PF_KTHREAD 0x00200000
+#define PF_IO_WORKER 0x00000010
+#define PF_KTHREAD   0x00200000
+
+/* include/linux/fs.h */
+#define FMODE_PATH 0x4000
+
+/* include/linux/stat.h */
+#define S_IFMT	0170000
+#define S_IFCHR 0020000
+
+/* include/linux/kdev_t.h */
+#define MINORBITS 20
 
 #endif
