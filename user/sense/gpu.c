@@ -10,9 +10,8 @@
 #include "sense/gpu_private.h"
 #include "sense/pins.h"
 
-/* An open that was announced is believed for so long without a descriptor: trampolines report it
- * before the descriptor is in the table. */
-#define BELIEVE_NS    (50 * NSEC_PER_MSEC)
+/* Trampolines report an open before its descriptor is in the table: so long it is believed. */
+#define BELIEVE_NS    (20 * NSEC_PER_MSEC)
 /* A process that ends still has its descriptors when the kernel says so. */
 #define LEAVING_NS    (200 * NSEC_PER_MSEC)
 /* io_uring's threads have yet to open; waking a GPU takes a second. */
@@ -84,6 +83,8 @@ static void take_open(struct gpu_sense *gpu, const struct culprit_gpu_record *re
 
 	if (record->device >= gpu->n_slots)
 		return;
+	look.early = gpu_rung_is_early(gpu);
+	look.until_ns = look.early ? record->time_ns + BELIEVE_NS : 0;
 	/* Known to the table of files, so that no walk takes it for another open. */
 	gpu_file_seen(gpu, record->file, record->device);
 	slot = gpu_hold_slot(gpu, &record->task, record->device, record->uid);
@@ -91,7 +92,7 @@ static void take_open(struct gpu_sense *gpu, const struct culprit_gpu_record *re
 	told.kind = gpu_kind(gpu_roles_of(gpu, &record->task));
 	if (slot != GPU_NOBODY) {
 		gpu->holders[slot].kind = told.kind;
-		gpu->holds[slot].doubtful_ns = record->time_ns + BELIEVE_NS;
+		gpu->holds[slot].doubtful_ns = look.until_ns;
 	}
 	gpu_look_at(gpu, &look);
 	gpu_tell(gpu, GPU_OPENED, &told, record->time_ns);

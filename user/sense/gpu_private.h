@@ -51,6 +51,7 @@ struct gpu_look {
 	uint32_t device;   /* CULPRIT_GPU_NO_DEVICE: no open to credit */
 	uint32_t attempts; /* opens that may still show up */
 	bool leaving;	   /* over as soon as it holds nothing */
+	bool early;	   /* the open was announced before its descriptor: over with the time */
 	uint64_t until_ns; /* at least one walk, then until this time */
 };
 
@@ -104,6 +105,8 @@ int gpu_attach_events(struct gpu_sense *gpu);
 void gpu_detach_events(struct gpu_sense *gpu);
 /* True when opens come as events on the rung in use. */
 bool gpu_rung_has_events(const struct gpu_sense *gpu);
+/* True when an open is announced before its descriptor is in the table. */
+bool gpu_rung_is_early(const struct gpu_sense *gpu);
 
 /* gpu_devices.c */
 void gpu_count_open(struct gpu_sense *gpu, uint32_t device, uint32_t n);

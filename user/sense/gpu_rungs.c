@@ -55,6 +55,11 @@ bool gpu_rung_has_events(const struct gpu_sense *gpu)
 	return gpu->rung && (gpu->rung->begin || gpu->rung->end);
 }
 
+bool gpu_rung_is_early(const struct gpu_sense *gpu)
+{
+	return gpu->rung == &rungs[0];
+}
+
 static struct bpf_program *program(struct gpu_sense *gpu, const char *name)
 {
 	return bpf_object__find_program_by_name(gpu->bpf->obj, name);
@@ -73,7 +78,7 @@ static int choose_programs(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	for (unsigned int i = 0; r == 0 && i < ARRAY_SIZE(hints); i++)
 		r = bpf_program__set_autoload(program(gpu, hints[i]), events);
 	/* Where the symbol is missing, releases are found by the next walk. */
-	if (r == 0 && strcmp(rung->name, "fexit") == 0 &&
+	if (r == 0 && rung == &rungs[0] &&
 	    libbpf_find_vmlinux_btf_id("cdev_put", BPF_TRACE_FENTRY) > 0)
 		r = bpf_program__set_autoload(gpu->bpf->progs.release, true);
 	return r;

@@ -250,7 +250,7 @@ static bool look_is_over(const struct gpu_sense *gpu, const struct gpu_look *loo
 		return true;
 	if (look->leaving)
 		return !gpu_holds_any(gpu, look->tgid);
-	return look->attempts == 0;
+	return !look->early && look->attempts == 0;
 }
 
 static void end_looks(struct gpu_sense *gpu, uint64_t now)
