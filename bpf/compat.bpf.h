@@ -79,4 +79,19 @@ struct task_struct___cpu {
 	unsigned int cpu;
 } __attribute__((preserve_access_index));
 
+/*
+ * Task work: a program asks that a callback runs when the task returns to user space
+ * (kernel 6.18, 38aa7003e369 "bpf: task work scheduling kfuncs"). 6.18 calls the kfuncs _impl.
+ */
+struct bpf_map {
+	u32 id;
+};
+struct bpf_task_work {
+	u64 opaque;
+} __attribute__((aligned(8)));
+typedef int (*bpf_task_work_callback_t)(struct bpf_map *map, void *key, void *value);
+extern int bpf_task_work_schedule_resume_impl(struct task_struct *task, struct bpf_task_work *work,
+					      void *map, bpf_task_work_callback_t callback,
+					      void *aux) __ksym __attribute__((weak));
+
 #endif
