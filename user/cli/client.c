@@ -258,6 +258,7 @@ enum cli_status client_receive(struct client *client, int timeout_ms, json_t **p
 					    : monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC,
 			     &text);
 
+	*parameters = NULL;
 	if (r < 0)
 		return cannot_receive(client, r);
 	message = json_loads(text, 0, NULL);

@@ -68,8 +68,8 @@ static void print_evidence(const json_t *e)
 
 static void print_candidates(const json_t *candidates, bool colour)
 {
-	static const char *const titles[] = { "  CANDIDATE", ">SIZE",	">GROWTH", ">SWAP-IN",
-					      ">CHURN",	     ">WEIGHT", "",	   NULL };
+	static const char *const titles[] = { "  CANDIDATE", ">SIZE",	">GROWTH",     ">SWAP-IN",
+					      ">CHURN",	     ">WEIGHT", "PASSED OVER", NULL };
 	struct table *table = table_new(titles);
 	char target[TARGET_SIZE], size[FORMAT_SIZE], growth[FORMAT_SIZE];
 	double page = (double)sysconf(_SC_PAGESIZE);

@@ -146,7 +146,7 @@ static void take_in(struct varlink_server *server, int fd)
 			  "too many clients are connected; try again when some have gone");
 		return;
 	}
-	(void)client_new(server, fd, uid, rank);
+	(void)connection_new(server, fd, uid, rank);
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *user)
@@ -206,7 +206,7 @@ static int on_sweep(sd_event_source *source, void *user)
 	(void)source;
 	for (struct varlink_client *c = TAILQ_FIRST(&server->clients); c; c = next) {
 		next = TAILQ_NEXT(c, link);
-		client_settle(c);
+		connection_settle(c);
 	}
 	return 0;
 }
@@ -279,7 +279,7 @@ void varlink_free(struct varlink_server *server)
 	if (!server)
 		return;
 	while ((client = TAILQ_FIRST(&server->clients)))
-		client_free(client);
+		connection_free(client);
 	sd_event_source_disable_unref(server->accept);
 	sd_event_source_disable_unref(server->sweep);
 	sd_event_source_disable_unref(server->retry);

@@ -62,7 +62,7 @@ static bool send_stream(struct varlink_call *call, bool continues)
 		free(text);
 		return !failed;
 	}
-	return client_send(client, text, call->length + 1);
+	return connection_send(client, text, call->length + 1);
 }
 
 bool varlink_end(struct varlink_call *call, bool continues)
@@ -70,7 +70,7 @@ bool varlink_end(struct varlink_call *call, bool continues)
 	bool sent = call->stream && send_stream(call, continues);
 
 	if (!sent)
-		client_kill(call->client);
+		connection_kill(call->client);
 	if (!continues)
 		finish(call);
 	return sent;
@@ -106,11 +106,11 @@ void varlink_error(struct varlink_call *call, const char *error, json_t *paramet
 
 	json_decref(reply);
 	if (!text)
-		client_kill(call->client);
+		connection_kill(call->client);
 	else if (call->oneway)
 		free(text);
 	else
-		(void)client_send(call->client, text, strlen(text) + 1);
+		(void)connection_send(call->client, text, strlen(text) + 1);
 	finish(call);
 }
 
@@ -144,9 +144,9 @@ void call_refuse(struct varlink_client *client, const char *error, const char *m
 
 	client->closing = true;
 	if (text)
-		(void)client_send(client, text, length);
+		(void)connection_send(client, text, length);
 	else
-		client_kill(client);
+		connection_kill(client);
 }
 
 bool varlink_wants_more(const struct varlink_call *call)
@@ -271,7 +271,7 @@ void call_dispatch(struct varlink_client *client, const char *text, size_t lengt
 		client->call = call;
 		take_message(call, message);
 	} else {
-		client_kill(client);
+		connection_kill(client);
 	}
 	json_decref(message);
 	if (length > TRIM_ABOVE)

@@ -14,7 +14,7 @@
 
 /* --- output -------------------------------------------------------------------------------- */
 
-void client_kill(struct varlink_client *client)
+void connection_kill(struct varlink_client *client)
 {
 	client->dead = true;
 	server_sweep(client->server);
@@ -45,7 +45,7 @@ static void flush_output(struct varlink_client *client)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n < 0) {
-			client_kill(client);
+			connection_kill(client);
 			return;
 		}
 		o->sent += (size_t)n;
@@ -73,18 +73,18 @@ static void shed_output(struct varlink_server *server, const struct varlink_clie
 			return;
 		total -= oldest->queued;
 		server->dropped++;
-		client_kill(oldest);
+		connection_kill(oldest);
 	}
 }
 
-bool client_send(struct varlink_client *client, char *text, size_t length)
+bool connection_send(struct varlink_client *client, char *text, size_t length)
 {
 	struct varlink_server *server = client->server;
 	struct varlink_output *o = client->dead ? NULL : malloc(sizeof(*o));
 
 	if (!o) {
 		free(text);
-		client_kill(client);
+		connection_kill(client);
 		return false;
 	}
 	*o = (struct varlink_output){ .text = text, .length = length };
@@ -98,7 +98,7 @@ bool client_send(struct varlink_client *client, char *text, size_t length)
 	if (client->queued > VARLINK_MAX_QUEUE &&
 	    STAILQ_NEXT(STAILQ_FIRST(&client->output), link)) {
 		server->dropped++;
-		client_kill(client);
+		connection_kill(client);
 	}
 	shed_output(server, client);
 	/* From the loop's own callback the client is settled anyway. */
@@ -117,7 +117,7 @@ static void resize_input(struct varlink_client *client, size_t size)
 	if (size > 0) {
 		data = realloc(in->data, size);
 		if (!data) {
-			client_kill(client);
+			connection_kill(client);
 			return;
 		}
 	} else {
@@ -144,7 +144,7 @@ static void shed_input(struct varlink_server *server)
 			return;
 		total -= oldest->input.size;
 		server->dropped++;
-		client_kill(oldest);
+		connection_kill(oldest);
 	}
 }
 
@@ -254,7 +254,7 @@ static void watch(struct varlink_client *client)
 	client->watched = events;
 }
 
-void client_settle(struct varlink_client *client)
+void connection_settle(struct varlink_client *client)
 {
 	bool more;
 
@@ -269,7 +269,7 @@ void client_settle(struct varlink_client *client)
 	if (!client->dead)
 		watch(client);
 	if (client->dead)
-		client_free(client);
+		connection_free(client);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *user)
@@ -285,11 +285,11 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *user)
 		client->dead = true;
 	else if (!is_busy(client) && !client->eof)
 		read_input(client);
-	client_settle(client);
+	connection_settle(client);
 	return 0;
 }
 
-int client_new(struct varlink_server *server, int fd, uid_t uid, enum peer_rank rank)
+int connection_new(struct varlink_server *server, int fd, uid_t uid, enum peer_rank rank)
 {
 	struct varlink_client *client = calloc(1, sizeof(*client));
 	int r = -ENOMEM;
@@ -312,11 +312,11 @@ int client_new(struct varlink_server *server, int fd, uid_t uid, enum peer_rank 
 	if (r >= 0)
 		r = sd_event_source_set_priority(client->io, SD_EVENT_PRIORITY_IDLE);
 	if (r < 0)
-		client_free(client);
+		connection_free(client);
 	return r < 0 ? r : 0;
 }
 
-void client_free(struct varlink_client *client)
+void connection_free(struct varlink_client *client)
 {
 	struct varlink_server *server = client->server;
 	struct varlink_call *call = client->call;

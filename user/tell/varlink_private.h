@@ -73,14 +73,14 @@ struct varlink_server {
 };
 
 /* Takes over fd. 0 or -errno (fd is closed then). */
-int client_new(struct varlink_server *server, int fd, uid_t uid, enum peer_rank rank);
-void client_free(struct varlink_client *client);
+int connection_new(struct varlink_server *server, int fd, uid_t uid, enum peer_rank rank);
+void connection_free(struct varlink_client *client);
 /* Handles calls that have arrived, watches for what can happen next, or frees the client. */
-void client_settle(struct varlink_client *client);
+void connection_settle(struct varlink_client *client);
 /* Queues a message (owned from here on). False: the client is, or is thereby, dead. */
-bool client_send(struct varlink_client *client, char *text, size_t length);
+bool connection_send(struct varlink_client *client, char *text, size_t length);
 /* To be cleared away by the event loop. */
-void client_kill(struct varlink_client *client);
+void connection_kill(struct varlink_client *client);
 
 /* Understands one message and has it handled. text is NUL-terminated. */
 void call_dispatch(struct varlink_client *client, const char *text, size_t length);
