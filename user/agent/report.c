@@ -6,7 +6,7 @@
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
-#include "lib/text.h"
+#include "tell/json.h"
 
 #define MAX_SENSES 8
 /* How many past events `why` shows for one target. */
@@ -129,7 +129,7 @@ json_t *report_claim(const struct hold *h)
 			 h->n_holders ? h->holders[0]->config->name : "operator", "policies",
 			 policies, "target", target_to_json(&h->target), "since",
 			 (json_int_t)(h->claim ? h->claim->since_ms : h->since_ms), "reason",
-			 text_to_json(h->reason), "state", claim_state_text(h));
+			 json_text(h->reason), "state", claim_state_text(h));
 }
 
 static json_t *claims_array(struct agent *a)
