@@ -99,3 +99,15 @@ int proc_read_exe(pid_t pid, char *buf, size_t size)
 	buf[n] = '\0';
 	return 0;
 }
+
+uint64_t vmstat_pswpin(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/vmstat", "re");
+	unsigned long long value;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "pswpin %llu", &value) == 1)
+			return value;
+	return 0;
+}
