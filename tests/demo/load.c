@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The work that the demo shows: a busy loop, a program that keeps a device open for a while, and one
- * that touches more memory than it may have.
+ * The work that the demo shows: a busy loop, a program that keeps a device open for a while, and
+ * one that touches more memory than it may have.
  *
  *   load spin                 for ever
  *   load spin SECONDS
@@ -63,7 +63,8 @@ static int thrash(size_t mib)
 	size_t pages = (mib << 20) / 4096;
 	uint64_t state = 88172645463325252ULL, touches = 0;
 	double begin = now();
-	char *memory = mmap(NULL, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *memory =
+		mmap(NULL, mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED) {
 		fprintf(stderr, "load: %zu MiB: %s\n", mib, strerror(errno));

@@ -74,8 +74,11 @@ static void open_object(struct object *object, const char *path)
 
 	*object = (struct object){ .path = path };
 	object->btf = btf__parse(path, &object->ext);
-	if (!object->btf || !object->ext)
+	if (!object->btf)
 		fail_msg("%s has no BTF", path);
+	/* Maps alone: nothing to relocate. */
+	if (!object->ext)
+		return;
 	header = btf_ext__get_raw_data(object->ext, &size);
 	at = (const char *)header + header->header_length + header->core_relo_offset;
 	end = at + header->core_relo_length;

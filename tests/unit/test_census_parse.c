@@ -145,7 +145,7 @@ static void test_threads_add_to_their_process(void **state)
 	add(&list, 9, 0, 1, 7);
 	add(&list, 5, CULPRIT_PROCESS_THREAD, 4, 0);
 	census_list_finish(&list);
-	assert_int_equal(list.count, 2);
+	assert_int_equal(list.processes.count, 2);
 	p = census_list_find(&list, 5);
 	assert_int_equal(p->minor_faults, 17);
 	assert_int_equal(p->anon_pages, 100);
@@ -163,10 +163,10 @@ static void test_a_thread_may_come_before_its_process(void **state)
 	add(&list, 9, 0, 1, 7);
 	add(&list, 9, CULPRIT_PROCESS_THREAD, 3, 0);
 	census_list_finish(&list);
-	assert_int_equal(list.count, 2);
-	assert_int_equal(list.all[0].tgid, 4);
-	assert_int_equal(list.all[1].tgid, 9);
-	assert_int_equal(list.all[1].minor_faults, 6);
+	assert_int_equal(list.processes.count, 2);
+	assert_int_equal(list.processes.all[0].tgid, 4);
+	assert_int_equal(list.processes.all[1].tgid, 9);
+	assert_int_equal(list.processes.all[1].minor_faults, 6);
 	census_list_free(&list);
 }
 
@@ -178,7 +178,7 @@ static void test_a_thread_without_process_is_dropped(void **state)
 	add(&list, 3, 0, 1, 1);
 	add(&list, 9, CULPRIT_PROCESS_THREAD, 2, 0);
 	census_list_finish(&list);
-	assert_int_equal(list.count, 1);
+	assert_int_equal(list.processes.count, 1);
 	assert_null(census_list_find(&list, 9));
 	census_list_free(&list);
 }
@@ -211,9 +211,9 @@ static void test_many_processes_in_any_order_are_sorted(void **state)
 	for (unsigned int i = 0; i < 2000; i++)
 		add(&list, (i * 7919) % 2003 + 1, 0, i, i);
 	census_list_finish(&list);
-	assert_int_equal(list.count, 2000);
-	for (size_t i = 1; i < list.count; i++)
-		assert_true(list.all[i - 1].tgid < list.all[i].tgid);
+	assert_int_equal(list.processes.count, 2000);
+	for (size_t i = 1; i < list.processes.count; i++)
+		assert_true(list.processes.all[i - 1].tgid < list.processes.all[i].tgid);
 	census_list_free(&list);
 }
 
