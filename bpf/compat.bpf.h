@@ -27,13 +27,6 @@ enum pageflags {
 	PG_head,
 };
 
-/* include/linux/mm_types_task.h; without a name, so that CO-RE cannot find it, but the same since
- * 4.5. */
-#define MM_SWAPENTS 2
-
-/* include/linux/sched.h */
-#define PF_EXITING 0x00000004
-
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 /* Pages in a compound page: in its second struct page (5.9: "mm: store compound_nr as well as
@@ -51,21 +44,54 @@ struct folio___new {
 	unsigned int _nr_pages;
 };
 
-/* Per-CPU counters since 6.2 ("mm: convert mm's rss stats into percpu_counter"). */
-struct mm_struct___counters {
-	struct {
-		struct {
-			s64 counter;
-		} count[4];
-	} rss_stat;
-};
+#pragma clang attribute pop
 
+/* --- memory counters -------------------------------------------------------------------------- */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Resident and swapped pages: one atomic each until 6.1, per-CPU counters since 6.2 (f1a7941243c1,
+ * "mm: convert mm's rss stats into percpu_counter"). */
+struct mm_rss_stat___atomic {
+	atomic64_t count[4];
+};
+struct mm_struct___atomic {
+	struct mm_rss_stat___atomic rss_stat;
+};
 struct mm_struct___percpu {
-	struct {
-		s64 count;
-	} rss_stat[4];
+	struct percpu_counter rss_stat[4];
 };
 
 #pragma clang attribute pop
+
+/* Indexes of rss_stat (an enum without a name, which CO-RE cannot look up), unchanged since 4.5
+ * (eca56ff906bd, "mm, shmem: add internal shmem resident memory accounting"). */
+enum mm_counter {
+	MM_FILEPAGES,
+	MM_ANONPAGES,
+	MM_SWAPENTS,
+	MM_SHMEMPAGES,
+	NR_MM_COUNTERS,
+};
+
+/* Until 5.16 (bcf9033e5449, "sched: move CPU field back into thread_info"). */
+struct task_struct___cpu {
+	unsigned int cpu;
+} __attribute__((preserve_access_index));
+
+/*
+ * Task work: a program asks that a callback runs when the task returns to user space
+ * (kernel 6.18, 38aa7003e369 "bpf: task work scheduling kfuncs"). 6.18 calls the kfuncs _impl.
+ */
+struct bpf_map {
+	u32 id;
+};
+struct bpf_task_work {
+	u64 opaque;
+} __attribute__((aligned(8)));
+typedef int (*bpf_task_work_callback_t)(struct bpf_map *map, void *key, void *value);
+extern int bpf_task_work_schedule_resume_impl(struct task_struct *task, struct bpf_task_work *work,
+					      void *map, bpf_task_work_callback_t callback,
+					      void *aux) __ksym __attribute__((weak));
 
 #endif

@@ -346,7 +346,7 @@ int swap_kprobe_writepage(struct pt_regs *regs)
 /* Exact before 6.2; after, a number that lags behind by what the CPUs have not yet added up. */
 static __always_inline s64 swap_entries(u64 address)
 {
-	struct mm_struct___counters *old = (void *)address;
+	struct mm_struct___atomic *old = (void *)address;
 	struct mm_struct___percpu *new = (void *)address;
 
 	if (bpf_core_field_exists(old->rss_stat.count))
