@@ -85,6 +85,7 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(BPF_HDRS)
 	@# The debug sections go, the BTF that CO-RE needs stays.
 	$(Q)$(STRIP) -g $@.tmp && mv $@.tmp $@
 
+# clang-tidy does not know that libbpf frees what the generated code hands it.
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call tell,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@
