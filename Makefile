@@ -30,11 +30,12 @@ LDFLAGS   := $(if $(SANITIZE),$(SANITIZE),-pie -Wl,-z,relro,-z,now) -Wl,--as-nee
 
 # Asked for only when something is compiled, so that `make deps` works on a bare machine.
 AGENT_LIBS  = $(shell pkg-config --libs libbpf libsystemd jansson ini_config)
-CLIENT_LIBS = $(shell pkg-config --libs libsystemd jansson)
+CLIENT_LIBS = $(shell pkg-config --libs jansson)
 
 BPF_SRCS   := $(wildcard bpf/*.bpf.c)
 BPF_HDRS   := $(wildcard bpf/*.bpf.h include/culprit/*.h)
 SKELS      := $(BPF_SRCS:bpf/%.bpf.c=$(B)/bpf/%.skel.h)
+# BPF_PROG() names the arguments of a hook whether the program reads them or not.
 BPFFLAGS   := -g -O2 -Wall -Wextra -Werror -Wno-unused-parameter -std=gnu17 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) \
 	      -Iinclude -Ibpf $(if $(MULTIARCH),-I/usr/include/$(MULTIARCH))
 
@@ -45,6 +46,7 @@ CLI_SRCS   := $(wildcard user/cli/*.c)
 obj         = $(patsubst %.c,$(B)/%.o,$(1))
 
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
+UNIT_LIB   := $(call obj,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 LIVE_TESTS := $(patsubst tests/live/%.c,$(B)/tests/live/%,$(wildcard tests/live/test_*.c))
 LIVE_LIB   := $(call obj,$(filter-out tests/live/test_%,$(wildcard tests/live/*.c)))
 BENCHES    := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
@@ -99,14 +101,24 @@ $(B)/culpritd: $(call obj,$(AGENT_SRCS)) $(B)/libculprit.a
 $(B)/culprit: $(call obj,$(CLI_SRCS) $(LIB_SRCS))
 	$(CC) $(LDFLAGS) $^ $(CLIENT_LIBS) -o $@
 
-$(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libculprit.a
+$(B)/tests/unit/%: $(B)/tests/unit/%.o $(UNIT_LIB) $(B)/libculprit.a
 	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -o $@
+
+# Those of the client's parts, and the one that runs the client itself.
+$(B)/tests/unit/test_cli_%: $(B)/tests/unit/test_cli_%.o $(call obj,$(filter-out user/cli/main.c,$(CLI_SRCS))) \
+		$(UNIT_LIB) $(B)/libculprit.a
+	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -o $@
+
+$(B)/tests/unit/test_client: | $(B)/culprit
 
 $(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(B)/libculprit.a
 	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -luring -lpthread -o $@
 
-$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIVE_LIB) $(B)/libculprit.a
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
 	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -lm -o $@
+
+$(B)/tests/demo/load: $(B)/tests/demo/load.o
+	$(CC) $(LDFLAGS) $^ -o $@
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -10,6 +10,75 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+/* --- swap ---------------------------------------------------------------------------------------
+ */
+
+/* include/linux/vm_event_item.h: the enumerators that we need; their numbers are the kernel's.
+ * ZSWPIN came with 6.0, SWPIN_ZERO with 6.13. */
+enum vm_event_item {
+	PSWPIN,
+	PSWPOUT,
+	ZSWPIN,
+	SWPIN_ZERO,
+};
+
+/* include/linux/page-flags.h */
+enum pageflags {
+	PG_head,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Pages in a compound page: in its second struct page (5.9: "mm: store compound_nr as well as
+ * compound_order"), then in the folio's second part (6.1: "mm: add the first tail page to struct
+ * folio"), which was renamed in 6.15. */
+struct page___compound {
+	unsigned int compound_nr;
+};
+
+struct folio___old {
+	unsigned int _folio_nr_pages;
+};
+
+struct folio___new {
+	unsigned int _nr_pages;
+};
+
+#pragma clang attribute pop
+
+/* --- memory counters -------------------------------------------------------------------------- */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Resident and swapped pages: one atomic each until 6.1, per-CPU counters since 6.2 (f1a7941243c1,
+ * "mm: convert mm's rss stats into percpu_counter"). */
+struct mm_rss_stat___atomic {
+	atomic64_t count[4];
+};
+struct mm_struct___atomic {
+	struct mm_rss_stat___atomic rss_stat;
+};
+struct mm_struct___percpu {
+	struct percpu_counter rss_stat[4];
+};
+
+#pragma clang attribute pop
+
+/* Indexes of rss_stat (an enum without a name, which CO-RE cannot look up), unchanged since 4.5
+ * (eca56ff906bd, "mm, shmem: add internal shmem resident memory accounting"). */
+enum mm_counter {
+	MM_FILEPAGES,
+	MM_ANONPAGES,
+	MM_SWAPENTS,
+	MM_SHMEMPAGES,
+	NR_MM_COUNTERS,
+};
+
+/* Until 5.16 (bcf9033e5449, "sched: move CPU field back into thread_info"). */
+struct task_struct___cpu {
+	unsigned int cpu;
+} __attribute__((preserve_access_index));
+
 /*
  * Task work: a program asks that a callback runs when the task returns to user space
  * (kernel 6.18, 38aa7003e369 "bpf: task work scheduling kfuncs"). 6.18 calls the kfuncs _impl.

@@ -13,7 +13,10 @@
 #include <linux/bpf.h>
 #include <stdbool.h>
 
-/* bpf_helper_defs.h names these; they come with vmlinux.h where one is used. */
+/*
+ * The names that vmlinux.h would bring. Globals that user space reaches through a skeleton are
+ * declared __u64 and so on: the skeleton repeats the name, and user space has no u64.
+ */
 typedef __u8 u8;
 typedef __u16 u16;
 typedef __u32 u32;
@@ -24,6 +27,7 @@ typedef __s64 s64;
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct kernfs_node {
+	const char *name;
 	u64 id;
 };
 
@@ -36,11 +40,16 @@ struct cgroup_subsys_state {
 	struct cgroup_subsys_state *parent;
 };
 
+struct cgroup_freezer_state {
+	bool e_freeze;
+};
+
 struct cgroup {
 	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
+	struct cgroup_freezer_state freezer;
 };
 
 struct css_set {
@@ -53,40 +62,78 @@ struct sched_entity {
 };
 
 typedef struct {
-	u32 val;
+	int counter;
+} atomic_t;
+
+typedef struct {
+	s64 counter;
+} atomic64_t;
+
+typedef struct {
+	unsigned int val;
 } kuid_t;
 
 struct cred {
 	kuid_t uid;
 };
 
-typedef struct {
-	int counter;
-} atomic_t;
+struct upid {
+	int nr;
+};
+
+struct pid {
+	struct upid numbers[1];
+};
+
+/* enum pid_type */
+#define PIDTYPE_PGID 2
+#define PIDTYPE_SID  3
 
 struct signal_struct {
 	atomic_t live;
+	unsigned int flags;
+	int group_stop_count;
+	struct pid *pids[4];
+	unsigned long min_flt;
+	unsigned long maj_flt;
+	short oom_score_adj;
 };
+
+/* include/linux/sched/signal.h */
+#define SIGNAL_STOP_STOPPED 0x00000001
+#define SIGNAL_GROUP_EXIT   0x00000004
+
+struct sighand_struct;
+struct mm_struct;
 
 struct thread_info {
 	unsigned long flags;
 	u32 status; /* x86 */
+	u32 cpu;
 };
 
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int flags;
+	unsigned int ptrace;
+	struct mm_struct *mm;
 	int pid;
 	int tgid;
+	int prio;
 	int static_prio;
 	char comm[16];
 	u64 start_boottime;
+	unsigned long min_flt;
+	unsigned long maj_flt;
+	struct task_struct *real_parent;
 	struct task_struct *group_leader;
+	const struct cred *real_cred;
+	struct signal_struct *signal;
+	struct sighand_struct *sighand;
 	struct css_set *cgroups;
 	struct sched_entity se;
 	const struct cred *cred;
 	struct files_struct *files;
-	struct signal_struct *signal;
-	struct thread_info thread_info;
 };
 
 struct inode {
@@ -126,8 +173,25 @@ struct pt_regs {
 
 struct seq_file;
 
+struct percpu_counter {
+	s64 count;
+	s32 *counters;
+};
+
+/* A BPF array map, for where its per-CPU values are: see census.bpf.c. */
+struct bpf_array {
+	void *pptrs[1];
+};
+
 struct bpf_iter_meta {
 	struct seq_file *seq;
+	u64 session_id;
+	u64 seq_num;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 };
 
 struct bpf_iter__task_file {
@@ -139,8 +203,10 @@ struct bpf_iter__task_file {
 #pragma clang attribute pop
 
 /* include/linux/sched.h */
+#define PF_EXITING 0x00000004
+#define PF_KTHREAD 0x00200000
+
 #define PF_IO_WORKER 0x00000010
-#define PF_KTHREAD   0x00200000
 
 /* include/linux/fs.h */
 #define FMODE_PATH 0x4000
@@ -151,5 +217,9 @@ struct bpf_iter__task_file {
 
 /* include/linux/kdev_t.h */
 #define MINORBITS 20
+
+/* include/linux/sched/prio.h: priorities below are real-time, DEFAULT_PRIO is nice 0. */
+#define MAX_RT_PRIO  100
+#define DEFAULT_PRIO 120
 
 #endif

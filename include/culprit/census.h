@@ -9,10 +9,18 @@ enum culprit_process_flag {
 	CULPRIT_PROCESS_KERNEL = 1,  /* a kernel thread */
 	CULPRIT_PROCESS_TRACED = 2,  /* some thread of it is ptraced */
 	CULPRIT_PROCESS_STOPPED = 4, /* in a job-control stop */
-	CULPRIT_PROCESS_FROZEN = 8,  /* its cgroup is frozen */
+	CULPRIT_PROCESS_FROZEN = 8,  /* its cgroup, or one above it, is to be frozen */
 	CULPRIT_PROCESS_EXITING = 16,
+	/* Its main thread has ended while others live on. */
+	CULPRIT_PROCESS_HEADLESS = 32,
+	/* Between kernel and census only: not a process but what one more thread adds to it. */
+	CULPRIT_PROCESS_THREAD = 64,
 };
 
+/*
+ * Pages are the process's own counters: a shared page counts for everyone who maps it, and huge
+ * pages of hugetlbfs for nobody. Faults are those of all its threads, also of those that ended.
+ */
 struct culprit_process {
 	__u32 tgid;
 	__u32 ppid;

@@ -17,11 +17,13 @@ enum policy_phase {
 struct policy_rule {
 	double enter, leave; /* leave ≤ enter */
 	uint64_t grace_ns;
-	uint64_t
-		min_run_ns; /* after a release, holding does not begin again before this; 0: none */
-	uint64_t max_hold_ns; /* released at the latest after this; 0: none */
+	/* After a release, holding does not begin again before this; 0: none. */
+	uint64_t min_run_ns;
+	/* Released at the latest after this, whatever the value; 0: none. */
+	uint64_t max_hold_ns;
 };
 
+/* All zero is the beginning. */
 struct policy_state {
 	enum policy_phase phase;
 	uint64_t since_ns;	/* when this phase began */
@@ -30,6 +32,7 @@ struct policy_state {
 	uint64_t last_ns;	/* the last step */
 	uint64_t released_ns;	/* the last release; 0: never */
 	bool below;		/* was the value below leave at the last step */
+	bool above;		/* was it at enter or above */
 	bool must_be_quiet;	/* a claim was thawed by hand or max_hold ended it: nothing begins
 				   until the value has been below leave once */
 };
@@ -40,7 +43,12 @@ enum policy_verdict {
 	VERDICT_RELEASE
 };
 
-/* One look at the value at time now_ns (CLOCK_MONOTONIC, never going back). */
+/*
+ * One look at the value at time now_ns (CLOCK_MONOTONIC, never going back). Holding begins when the
+ * value is at enter or above. The grace clock runs while it is below leave, stands still between
+ * the two, and starts anew at enter (the hold goes on: no second BEGIN); between two steps the
+ * value is taken to have been what it was at the first of them.
+ */
 enum policy_verdict policy_step(struct policy_state *state, const struct policy_rule *rule,
 				double value, uint64_t now_ns);
 
@@ -49,7 +57,7 @@ enum policy_verdict policy_step(struct policy_state *state, const struct policy_
 uint64_t policy_next_ns(const struct policy_state *state, const struct policy_rule *rule);
 
 /* Ends a hold from outside (thaw by hand, pause): quiet, and nothing begins until the signal has
- * been quiet once. */
+ * been quiet once, if it is not so now. Does nothing when nothing is held. */
 void policy_end(struct policy_state *state, uint64_t now_ns);
 
 #endif

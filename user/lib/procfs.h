@@ -36,4 +36,7 @@ int proc_read_cgroup(pid_t pid, char *buf, size_t size);
 /* The executable's path (a deleted one keeps its " (deleted)"). 0 or -errno. */
 int proc_read_exe(pid_t pid, char *buf, size_t size);
 
+/* pswpin of /proc/vmstat: pages swapped in since boot. 0 where it cannot be read. */
+uint64_t vmstat_pswpin(void);
+
 #endif
