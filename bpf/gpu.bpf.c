@@ -74,11 +74,17 @@ struct {
 	__uint(max_entries, 256 * 1024);
 } events SEC(".maps");
 
+static __always_inline bool watched_major(u32 major)
+{
+	return majors[(major & 0xfff) / 64] & (1ULL << (major % 64));
+}
+
 static __always_inline struct culprit_gpu_device *device_of(u32 major, u32 minor)
 {
 	struct culprit_gpu_number number = { .major = major, .minor = minor };
 
-	return bpf_map_lookup_elem(&gpu_device, &number);
+	/* Terminals and /dev/null are opened all the time; a bit is cheaper than a lookup. */
+	return watched_major(major) ? bpf_map_lookup_elem(&gpu_device, &number) : NULL;
 }
 
 static __always_inline struct culprit_gpu_device *device_of_file(struct file *file)
@@ -339,12 +345,9 @@ int BPF_PROG(release, struct cdev *cdev)
 		.event = CULPRIT_GPU_LEFT,
 		.device = CULPRIT_GPU_NO_DEVICE,
 	};
-	u32 major;
 
-	if (!holding_count || !cdev)
-		return 0;
-	major = (cdev->dev >> MINORBITS) & 0xfff;
-	if (majors[major / 64] & (1ULL << (major % 64)) && holds(bpf_get_current_pid_tgid() >> 32))
+	if (holding_count && cdev && watched_major(cdev->dev >> MINORBITS) &&
+	    holds(bpf_get_current_pid_tgid() >> 32))
 		send(&record, (void *)bpf_get_current_task());
 	return 0;
 }

@@ -29,13 +29,18 @@ struct gpu_rung {
 	const char *blind[SENSE_MAX_BLIND];
 };
 
+enum {
+	RUNG_FEXIT,
+	RUNG_WORK,
+};
+
 static const struct gpu_rung rungs[] = {
-	{ "fexit", NULL, "leave_open", false, { BLIND_HIDDEN } },
-	{ "cgroup/dev+work",
-	  "schedule_open",
-	  NULL,
-	  false,
-	  { BLIND_URING, BLIND_HIDDEN, BLIND_CGROUP } },
+	[RUNG_FEXIT] = { "fexit", NULL, "leave_open", false, { BLIND_HIDDEN } },
+	[RUNG_WORK] = { "cgroup/dev+work",
+			"schedule_open",
+			NULL,
+			false,
+			{ BLIND_URING, BLIND_HIDDEN, BLIND_CGROUP } },
 	{ "cgroup/dev+exits",
 	  "mark_open",
 	  "leave_syscall",
@@ -57,7 +62,7 @@ bool gpu_rung_has_events(const struct gpu_sense *gpu)
 
 bool gpu_rung_is_early(const struct gpu_sense *gpu)
 {
-	return gpu->rung == &rungs[0];
+	return gpu->rung == &rungs[RUNG_FEXIT];
 }
 
 static struct bpf_program *program(struct gpu_sense *gpu, const char *name)
@@ -71,6 +76,9 @@ static int choose_programs(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	bool events = rung->begin || rung->end;
 	int r = 0;
 
+	if (rung == &rungs[RUNG_WORK] &&
+	    libbpf_find_vmlinux_btf_id("bpf_task_work_schedule_resume_impl", BPF_TRACE_FENTRY) <= 0)
+		return -EOPNOTSUPP;
 	if (rung->begin)
 		r = bpf_program__set_autoload(program(gpu, rung->begin), true);
 	if (r == 0 && rung->end)
@@ -78,7 +86,7 @@ static int choose_programs(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	for (unsigned int i = 0; r == 0 && i < ARRAY_SIZE(hints); i++)
 		r = bpf_program__set_autoload(program(gpu, hints[i]), events);
 	/* Where the symbol is missing, releases are found by the next walk. */
-	if (r == 0 && rung == &rungs[0] &&
+	if (r == 0 && rung == &rungs[RUNG_FEXIT] &&
 	    libbpf_find_vmlinux_btf_id("cdev_put", BPF_TRACE_FENTRY) > 0)
 		r = bpf_program__set_autoload(gpu->bpf->progs.release, true);
 	return r;
@@ -236,6 +244,7 @@ static int prove(struct gpu_sense *gpu)
 	if (r < 0)
 		return r;
 	snprintf(probe.path, sizeof(probe.path), "%s", path);
+	gpu->bpf->bss->majors[number.major / 64] |= 1ULL << (number.major % 64);
 	r = bpf_map_update_elem(map, &number, &probe, BPF_ANY);
 	if (r < 0)
 		return r;
@@ -244,6 +253,7 @@ static int prove(struct gpu_sense *gpu)
 		r = prove_with(gpu, path);
 	gpu_detach_events(gpu);
 	(void)bpf_map_delete_elem(map, &number);
+	gpu->bpf->bss->majors[number.major / 64] = 0;
 	return r;
 }
 
