@@ -79,23 +79,31 @@ static void print_freeze(const char *name, struct samples *s)
 	       percentile_us(s->frozen, N_FREEZES, 99));
 }
 
+static pid_t populate(const char *cgroup, int (*load)(void *))
+{
+	pid_t pid = live_fork(cgroup, load, NULL);
+
+	while (!live_cgroup_key(cgroup, "cgroup.events", "populated"))
+		usleep(1000);
+	return pid;
+}
+
 static void bench_freeze(void)
 {
 	static struct samples samples;
 	struct mini m = { 0 };
 	uint64_t calm = live_cgroup("calm"), busy = live_cgroup("busy");
+	pid_t spinner;
 
-	live_fork("calm", load_sleep, NULL);
-	live_fork("busy", load_spin, NULL);
-	while (!live_cgroup_key("calm", "cgroup.events", "populated") ||
-	       !live_cgroup_key("busy", "cgroup.events", "populated"))
-		usleep(1000);
 	if (mini_start(&m) < 0)
 		fail_msg("no agent");
+	populate("calm", load_sleep);
 	freeze_often(&m, calm, &samples);
 	print_freeze("sleeping", &samples);
+	spinner = populate("busy", load_spin);
 	freeze_often(&m, busy, &samples);
 	print_freeze("busy", &samples);
+	live_kill(spinner);
 	mini_stop(&m);
 }
 
@@ -147,11 +155,9 @@ static void bench_kill(void)
 	unsigned int seed = (unsigned int)getpid(), left = 0, held = 0;
 
 	shared->cgroup = live_cgroup("killed");
-	live_fork("killed", load_sleep, NULL);
+	populate("killed", load_sleep);
 	live_cgroup("stopped");
-	shared->process = live_fork("stopped", load_sleep, NULL);
-	while (!live_cgroup_key("killed", "cgroup.events", "populated"))
-		usleep(1000);
+	shared->process = populate("stopped", load_sleep);
 	for (int i = 0; i < N_KILLS; i++) {
 		uint64_t begin;
 		pid_t pid;
