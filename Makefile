@@ -110,7 +110,7 @@ $(B)/tests/unit/test_cli_%: $(B)/tests/unit/test_cli_%.o $(call obj,$(filter-out
 
 $(B)/tests/unit/test_client: | $(B)/culprit
 
-$(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(B)/libculprit.a
+$(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
 	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -luring -lpthread -o $@
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
