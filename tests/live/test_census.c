@@ -378,9 +378,9 @@ static void test_faults_are_those_of_all_threads(void **state)
 	ended = see(*state, child.pid);
 	do_step(&child);
 	living = see(*state, child.pid);
-	/* A thread's birth costs some faults of its own. */
-	assert_near(ended.minor_faults - start.minor_faults, THREAD_PAGES + 32, 32, "ended");
-	assert_near(living.minor_faults - ended.minor_faults, THREAD_PAGES + 32, 32, "living");
+	/* A thread's birth costs some faults of its own, under a sanitizer two hundred. */
+	assert_in_range(ended.minor_faults - start.minor_faults, THREAD_PAGES, THREAD_PAGES + 300);
+	assert_in_range(living.minor_faults - ended.minor_faults, THREAD_PAGES, THREAD_PAGES + 300);
 	end_stepper(&child);
 }
 
@@ -545,6 +545,8 @@ static void test_one_process_alone(void **state)
 	assert_int_equal(count, 0);
 }
 
+/* --- what only one rung has ----------------------------------------------------------------- */
+
 static void test_later_passes_allocate_nothing(void **state)
 {
 	const struct culprit_process *list;
@@ -562,8 +564,6 @@ static void test_later_passes_allocate_nothing(void **state)
 	assert_int_equal(after.uordblks, before.uordblks);
 	assert_int_equal(after.hblkhd, before.hblkhd);
 }
-
-/* --- what only one rung has ----------------------------------------------------------------- */
 
 static int thread_id_pipe[2];
 
@@ -665,13 +665,13 @@ static void test_an_unknown_rung_is_refused(void **state)
 		cmocka_unit_test(test_traced_while_seized),                                \
 		cmocka_unit_test(test_frozen_by_a_cgroup_above),                           \
 		cmocka_unit_test(test_sorted_by_pid_without_doubles),                      \
-		cmocka_unit_test(test_one_process_alone),                                  \
-		cmocka_unit_test(test_later_passes_allocate_nothing)
+		cmocka_unit_test(test_one_process_alone)
 
 int main(void)
 {
 	const struct CMUnitTest iter_tests[] = {
 		TESTS_OF_EVERY_RUNG,
+		cmocka_unit_test(test_later_passes_allocate_nothing),
 		cmocka_unit_test(test_a_traced_thread_is_seen),
 		cmocka_unit_test(test_both_rungs_agree),
 		cmocka_unit_test(test_the_best_rung_is_the_iterator),
