@@ -10,6 +10,44 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 
+/* --- swap ---------------------------------------------------------------------------------------
+ */
+
+/* include/linux/vm_event_item.h: the enumerators that we need; their numbers are the kernel's.
+ * ZSWPIN came with 6.0, SWPIN_ZERO with 6.13. */
+enum vm_event_item {
+	PSWPIN,
+	PSWPOUT,
+	ZSWPIN,
+	SWPIN_ZERO,
+};
+
+/* include/linux/page-flags.h */
+enum pageflags {
+	PG_head,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Pages in a compound page: in its second struct page (5.9: "mm: store compound_nr as well as
+ * compound_order"), then in the folio's second part (6.1: "mm: add the first tail page to struct
+ * folio"), which was renamed in 6.15. */
+struct page___compound {
+	unsigned int compound_nr;
+};
+
+struct folio___old {
+	unsigned int _folio_nr_pages;
+};
+
+struct folio___new {
+	unsigned int _nr_pages;
+};
+
+#pragma clang attribute pop
+
+/* --- memory counters -------------------------------------------------------------------------- */
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 /* Resident and swapped pages: one atomic each until 6.1, per-CPU counters since 6.2 (f1a7941243c1,
@@ -35,5 +73,25 @@ enum mm_counter {
 	MM_SHMEMPAGES,
 	NR_MM_COUNTERS,
 };
+
+/* Until 5.16 (bcf9033e5449, "sched: move CPU field back into thread_info"). */
+struct task_struct___cpu {
+	unsigned int cpu;
+} __attribute__((preserve_access_index));
+
+/*
+ * Task work: a program asks that a callback runs when the task returns to user space
+ * (kernel 6.18, 38aa7003e369 "bpf: task work scheduling kfuncs"). 6.18 calls the kfuncs _impl.
+ */
+struct bpf_map {
+	u32 id;
+};
+struct bpf_task_work {
+	u64 opaque;
+} __attribute__((aligned(8)));
+typedef int (*bpf_task_work_callback_t)(struct bpf_map *map, void *key, void *value);
+extern int bpf_task_work_schedule_resume_impl(struct task_struct *task, struct bpf_task_work *work,
+					      void *map, bpf_task_work_callback_t callback,
+					      void *aux) __ksym __attribute__((weak));
 
 #endif

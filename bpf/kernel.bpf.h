@@ -106,12 +106,20 @@ struct signal_struct {
 struct sighand_struct;
 struct mm_struct;
 
+struct thread_info {
+	unsigned long flags;
+	u32 status; /* x86 */
+	u32 cpu;
+};
+
 struct task_struct {
+	struct thread_info thread_info;
 	unsigned int flags;
 	unsigned int ptrace;
 	struct mm_struct *mm;
 	int pid;
 	int tgid;
+	int prio;
 	int static_prio;
 	char comm[16];
 	u64 start_boottime;
@@ -124,7 +132,47 @@ struct task_struct {
 	struct sighand_struct *sighand;
 	struct css_set *cgroups;
 	struct sched_entity se;
+	const struct cred *cred;
+	struct files_struct *files;
 };
+
+struct inode {
+	unsigned short i_mode;
+	u32 i_rdev;
+};
+
+struct file {
+	unsigned int f_mode;
+	struct inode *f_inode;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct cdev {
+	u32 dev;
+};
+
+/* Not the one of <linux/ptrace.h>, which has user space's names of the registers. */
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs___kernel {
+	unsigned long ax;
+	unsigned long orig_ax;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs___kernel {
+	u64 regs[31];
+	s32 syscallno;
+};
+#endif
+
+struct seq_file;
 
 struct percpu_counter {
 	s64 count;
@@ -147,10 +195,32 @@ struct bpf_iter__task {
 	struct task_struct *task;
 };
 
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	struct file *file;
+};
+
 #pragma clang attribute pop
 
 /* include/linux/sched.h */
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
+
+#define PF_IO_WORKER 0x00000010
+
+/* include/linux/fs.h */
+#define FMODE_PATH 0x4000
+
+/* include/linux/stat.h */
+#define S_IFMT	0170000
+#define S_IFCHR 0020000
+
+/* include/linux/kdev_t.h */
+#define MINORBITS 20
+
+/* include/linux/sched/prio.h: priorities below are real-time, DEFAULT_PRIO is nice 0. */
+#define MAX_RT_PRIO  100
+#define DEFAULT_PRIO 120
 
 #endif

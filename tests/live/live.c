@@ -30,6 +30,8 @@ static struct {
 	pid_t owner; /* forked children inherit the atexit handler; only the owner cleans up */
 	pid_t children[MAX_CHILDREN];
 	unsigned int n_children;
+	void (*cleanups[8])(void);
+	unsigned int n_cleanups;
 } live = { .fs.mount_fd = -1 };
 
 const struct cgroupfs *live_fs(void)
@@ -88,6 +90,13 @@ static int thaw_entry(const char *path, const struct stat *st, int type, struct 
 	return 0;
 }
 
+void live_on_cleanup(void (*fn)(void))
+{
+	if (live.n_cleanups == ARRAY_SIZE(live.cleanups))
+		fail_msg("live: more than %zu cleanups", ARRAY_SIZE(live.cleanups));
+	live.cleanups[live.n_cleanups++] = fn;
+}
+
 void live_cleanup(void)
 {
 	char path[PATH_MAX + 128];
@@ -98,6 +107,8 @@ void live_cleanup(void)
 		if (live.children[i] > 0)
 			live_kill(live.children[i]);
 	live.n_children = 0;
+	while (live.n_cleanups > 0)
+		live.cleanups[--live.n_cleanups]();
 	if (live.root[0]) {
 		file_path(path, sizeof(path), "");
 		nftw(path, thaw_entry, 32, FTW_PHYS);

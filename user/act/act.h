@@ -23,11 +23,15 @@ enum act_news {
 	ACT_GONE,	   /* the cgroup or process ended; the claim is over */
 	ACT_TERMINATED,	   /* terminate: nothing is left of the target; the claim is over */
 	ACT_KILLING,	   /* terminate: the time is up, it is being killed */
-	ACT_GUARDIAN_LOST, /* the guardian died; a new one was started, or none could be */
+	ACT_GUARDIAN_LOST, /* the guardian died; a new one was started, or none could be
+			      (guardian_pid() is 0 then; it is tried again at each pulse) */
+	ACT_UNDONE,	   /* an act_undo() that had failed has worked now; the claim is over */
+	ACT_OUTSIDE,	   /* outside the new `only`, undone; the claim is over */
 };
 
 /* Called from the event loop (never from inside act_claim or act_undo). claim is NULL for
- * ACT_GUARDIAN_LOST. On ACT_GONE and ACT_TERMINATED the claim is freed after the call. */
+ * ACT_GUARDIAN_LOST. Where the claim is over it is freed after the call. The callback may call
+ * act_claim(), act_undo() and the others, also for this claim unless it is over. */
 typedef void (*act_news_fn)(void *user, enum act_news news, struct claim *claim);
 
 struct act_options {
@@ -37,20 +41,28 @@ struct act_options {
 	struct guardian *guardian;     /* likewise, started */
 	const char *only;	       /* nothing outside this cgroup path is ever touched */
 	uint64_t terminate_timeout_ns; /* SIGTERM to SIGKILL, default 10 s */
+	uint64_t slow_ns;	       /* after so long ACT_SLOW is told, default 5 s */
+	bool without_cgroup_kill;      /* kill as on kernels before 5.14, for tests */
 	act_news_fn news;
 	void *user;
 };
 
 int act_new(struct act **out, const struct act_options *options);
-/* Undoes every claim, then frees. */
+/* Undoes every claim, then frees (without news). NULL is fine. What could not be undone stays in
+ * the ledger. Stop the guardian and close the ledger after it. */
 void act_free(struct act *act);
 
 /*
- * Ledger, guardian, then the kernel. *out belongs to act. Errors, nothing changed then:
+ * Ledger, guardian, then the kernel. *out belongs to act. target->path and comm need not be filled
+ * in, the claim has them as they are. Errors, nothing changed then:
  * -EEXIST the target is claimed already (*out is that claim); -EBUSY someone else froze or stopped
- * it; -ESTALE, -ESRCH it is gone or is another one now; -EPERM outside `only`, or the agent, its
- * guardian or their ancestors are in it; -ENOSPC, -EIO the ledger; -EHOSTDOWN no guardian;
- * -ENODATA nothing runs in the cgroup.
+ * it (no obstacle to CLAIM_TERMINATE); -ESTALE, -ESRCH it is gone or is another one now; -EPERM
+ * outside `only`, or the agent, its guardian or their ancestors are in it; -ENOSPC, -EIO the
+ * ledger; -EHOSTDOWN no guardian, -EAGAIN it does not read; -ENODATA nothing runs in the cgroup;
+ * -EINVAL the action does not suit the target.
+ *
+ * A process whose parent is a shell with job control is stopped a millisecond later than the shell:
+ * a shell that still ran would take the terminal back.
  */
 int act_claim(struct act *act, enum claim_action action, const struct target *target,
 	      const char *policy, const char *reason, struct claim **out);
@@ -59,13 +71,22 @@ int act_claim(struct act *act, enum claim_action action, const struct target *ta
  * not take it (the claim then stays and it is tried again). */
 int act_undo(struct act *act, struct claim *claim);
 
+/* Freezes or stops again what someone else let go (ACT_EXTERNAL_THAW). -EINVAL: nobody did; -EBUSY:
+ * they have frozen it again themselves; else as act_claim(), and the claim stays as it was. */
+int act_refreeze(struct act *act, struct claim *claim);
+
+/* Turns a freeze or stop into a terminate: SIGTERM, then let go so that it is handled, then
+ * SIGKILL. The claim keeps its id. -EINVAL: it is a terminate already; else as act_claim(). */
+int act_escalate(struct act *act, struct claim *claim, const char *policy, const char *reason);
+
 /* The claims in force, in order of age; index 0 … count-1. */
 unsigned int act_count(const struct act *act);
 struct claim *act_get(const struct act *act, unsigned int index);
 struct claim *act_find_cgroup(const struct act *act, uint64_t cgroup);
 struct claim *act_find_process(const struct act *act, pid_t pid, uint64_t start_time_ns);
 
-/* Once a pulse: heart-beat for the guardian, a look at processes that were continued by others. */
+/* Once a pulse: heart-beat for the guardian (at least every 5 s), a look at what others may have
+ * let go without an event, what could not be undone is tried again. */
 void act_pulse(struct act *act);
 
 /* Changes `only` (reload). Claims outside it are undone. */

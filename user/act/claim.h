@@ -6,6 +6,7 @@
 #ifndef CULPRIT_ACT_CLAIM_H
 #define CULPRIT_ACT_CLAIM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -13,12 +14,12 @@
 #define CLAIM_PATH_LEN	 1024
 #define CLAIM_REASON_LEN 256
 #define CLAIM_MAX	 256 /* at once; more are refused, loudly */
+#define CLAIM_SHELLS	 3   /* nested job-control shells that are stopped with a process */
 
 enum claim_action {
 	CLAIM_FREEZE,	 /* cgroup.freeze of a cgroup */
 	CLAIM_STOP,	 /* SIGSTOP of one process */
-	CLAIM_TERMINATE, /* SIGTERM to all of a cgroup or to a process, SIGKILL after stop_timeout
-			  */
+	CLAIM_TERMINATE, /* SIGTERM to a whole cgroup or a process, SIGKILL when its time is up */
 };
 
 enum target_kind {
@@ -43,6 +44,11 @@ enum claim_state {
 	CLAIM_DONE,	/* terminate: nothing is left of the target */
 };
 
+struct claim_shell {
+	pid_t pid;
+	uint64_t start_time_ns;
+};
+
 struct claim {
 	uint64_t id; /* counts up from 1 for the life of a ledger */
 	enum claim_action action;
@@ -54,6 +60,13 @@ struct claim {
 	uint64_t since_ns; /* CLOCK_MONOTONIC, when the kernel was told */
 	uint64_t held_ns;  /* CLOCK_MONOTONIC, when it was verified; 0 before */
 	unsigned int external_thaws;
+	/* The target is frozen or stopped by us, so undoing must let it go. False for a terminate
+	 * (except while it freezes in order to kill), and once someone else has let it go. */
+	bool holds;
+	/* CLAIM_STOP: the shells that would react to the stop of their child, innermost first. They
+	 * are stopped before the target and continued after it. */
+	unsigned int n_shells;
+	struct claim_shell shells[CLAIM_SHELLS];
 	void *user; /* the agent's */
 };
 

@@ -4,29 +4,60 @@
  * undoes all claims if the agent dies or stops beating. It ignores TERM, INT and HUP, has its
  * memory locked, and needs no allocation, no configuration, no path and no BPF to do it: it holds
  * the open cgroup.freeze files and pidfds.
+ *
+ * It watches the agent's pidfd, because a socket alone is kept open by any child of the agent that
+ * was born into a frozen cgroup. When the agent is dead it first reads what the agent had still
+ * sent, then lets go of everything, empties the ledger (whatever it holds beyond that was never
+ * carried out), removes the pins and ends.
  */
 #ifndef CULPRIT_ACT_GUARDIAN_H
 #define CULPRIT_ACT_GUARDIAN_H
 
+#include <stdbool.h>
+
 #include "act/claim.h"
 #include "act/ledger.h"
 
+#define GUARDIAN_NAME "culprit-guard" /* its comm, which has room for 15 characters */
+
 struct guardian;
 
-/* Forks it. pin_dir may be NULL. The ledger's slots are emptied by it as it undoes claims. */
-int guardian_start(struct guardian **out, struct ledger *ledger, const char *pin_dir);
-/* Tells it that nothing is claimed any more and lets it end; reaps it. */
+struct guardian_options {
+	struct ledger *ledger; /* its slots are emptied by the guardian as it undoes claims */
+	/* Removes an agent's pins, without allocating; both may be NULL. */
+	const char *pin_dir;
+	int (*remove_pins)(const char *dir);
+	uint64_t silence_ns; /* without a heart-beat for so long the agent is killed; 0: 10 s */
+};
+
+/* Forks it, and waits until it is ready. The strings and the ledger are the caller's, and must
+ * outlive it. */
+int guardian_start(struct guardian **out, const struct guardian_options *options);
+/* Tells it that nothing is claimed any more and lets it end; reaps it; frees. NULL is fine. */
 void guardian_stop(struct guardian *guardian);
+/* 0 when there is none. */
 pid_t guardian_pid(const struct guardian *guardian);
-/* Polls readable when the guardian has died. */
+/* Polls readable when the guardian has died; -1 when there is none. */
 int guardian_pidfd(const struct guardian *guardian);
-/* Starts a new one in the place of a dead one; the caller sends all claims again. */
+/* Kills and reaps the old one if there still is one, and starts a new one in its place; the caller
+ * sends all claims again. On failure there is none. */
 int guardian_restart(struct guardian *guardian);
 
-/* fd: the open cgroup.freeze file, or the pidfd. Never blocks: -EAGAIN, -EHOSTDOWN. */
-int guardian_add(struct guardian *guardian, const struct claim *claim, int fd);
+/*
+ * fds[0]: the open cgroup.freeze file, or the pidfd; behind it the pidfds of the claim's shells.
+ * They are duplicated. The claim must be in the ledger. A claim that the guardian knows already is
+ * replaced. Never blocks: -EAGAIN the socket is full, -EHOSTDOWN there is no guardian.
+ */
+int guardian_add(struct guardian *guardian, const struct claim *claim, const int *fds,
+		 unsigned int n_fds);
+/* Never lost: what the full socket does not take (-EAGAIN) is sent before anything else later. */
 int guardian_drop(struct guardian *guardian, uint64_t claim_id);
-/* The heart-beat; without one for 10 s the guardian kills the agent and undoes all. */
+
+/* The heart-beat: a counter in shared memory, no wake-up. Also sends what guardian_drop() could
+ * not. */
 void guardian_beat(struct guardian *guardian);
+/* The guardian beats too while it holds claims (`holding`: it should hold some). True when it has
+ * not for the silence time: it hangs, restart it. Call it as often as guardian_beat(). */
+bool guardian_hangs(struct guardian *guardian, bool holding);
 
 #endif

@@ -4,40 +4,74 @@
  * One slot is one claim. A slot is written with one pwrite(2) inside one page, so a kill cannot
  * leave half of it; the file's pages are allocated when it is opened, so a disk that fills up later
  * cannot make us forget.
+ *
+ * Two record locks (fcntl, so that they die with the process and no child inherits them): byte 0 is
+ * the agent's, byte 1 the guardian's. A new agent takes byte 0 and then waits until a guardian that
+ * is still undoing for a dead agent has let go of byte 1. Such locks are lost when the process
+ * closes *any* descriptor of the file: the agent must not open the ledger a second time.
  */
 #ifndef CULPRIT_ACT_LEDGER_H
 #define CULPRIT_ACT_LEDGER_H
 
-#include "act/claim.h"
-#include "lib/cgroupfs.h"
+#include <stdbool.h>
+#include <stddef.h>
 
-#define LEDGER_SLOT_SIZE 4096
+#include "act/claim.h"
+#include "act/format.h"
+#include "lib/cgroupfs.h"
 
 struct ledger;
 
 /*
  * Opens (makes) DIR (0755) and DIR/ledger (0600) and locks it. -EBUSY: an agent has it (*holder is
- * its pid); -EPERM: DIR or a parent is not root's or is writable by others (*what names it);
- * -ENOSPC and the like: it cannot be written.
+ * its pid); -EPERM: DIR, a parent or the file is not root's or is writable by others (*what names
+ * it; see safedir.h); -ENOSPC and the like: it cannot be written. A guardian that is still undoing
+ * is waited for, up to 2 s; one that hangs is killed (its work is in the ledger). Parents of DIR
+ * are not made (-ENOENT).
  */
 int ledger_open(struct ledger **out, const char *dir, pid_t *holder, char *what, size_t what_size);
+/* The same, but makes nothing: -ENOENT when there is no directory or no ledger in it. */
+int ledger_open_existing(struct ledger **out, const char *dir, pid_t *holder, char *what,
+			 size_t what_size);
 void ledger_close(struct ledger *ledger);
 
-/* Writes the claim into a free slot. No allocation. -ENOSPC: all slots are in use. */
+static inline void ledger_closep(struct ledger **ledger)
+{
+	ledger_close(*ledger);
+}
+
+/* Above every id that the ledger holds. */
+uint64_t ledger_next_id(const struct ledger *ledger);
+
+/* Writes the claim into a free slot, or over what the slot says of the claim with this id. No
+ * allocation. -ENOSPC: all slots are in use; -EIO. */
 int ledger_write(struct ledger *ledger, const struct claim *claim);
-/* Empties the slot of the claim with this id. */
+/* Empties the slot of the claim with this id. -ENOENT: there is none. */
 int ledger_clear(struct ledger *ledger, uint64_t claim_id);
 /* Reads the claims that the file holds, at most max. Count or -errno; a slot that does not parse
- * is counted in *damaged. */
+ * is counted in *damaged. Those of an earlier boot are left out. */
 int ledger_read(struct ledger *ledger, struct claim *claims, unsigned int max,
 		unsigned int *damaged);
 int ledger_fd(const struct ledger *ledger);
 
 /*
- * Undoes all that the ledger holds, and empties it: at start, and for culpritd --release. Calls
- * told() for each, with 0 or -errno. Count of claims undone or -errno.
+ * Undoes all that the ledger holds, and empties it: at start, and for culpritd --release. Newest
+ * first; processes before the shells that were stopped with them. Calls told() for each, with 0 or
+ * -errno; a claim that could not be undone stays in its slot. A damaged slot is told with -EBADMSG,
+ * a claim of id 0 and the beginning of what stood there as the reason, then emptied. Claims of an
+ * earlier boot are emptied untold. Count of claims undone or -errno.
  */
 int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
 		   void (*told)(void *user, const struct claim *claim, int error), void *user);
+
+/* --- for the guardian, whose copy of struct ledger is of the time when it was forked -----------
+ */
+
+/* The slot of the claim with this id; -ENOENT. */
+int ledger_slot(const struct ledger *ledger, uint64_t claim_id);
+/* Takes the guardian's lock for the calling process. -EBUSY: there is another guardian. */
+int ledger_lock_guardian(struct ledger *ledger);
+/* Empties all slots of the file but those with keep[slot]. 0 or -EIO. */
+int ledger_empty(const struct ledger *ledger, const bool keep[static CLAIM_MAX]);
 
 #endif

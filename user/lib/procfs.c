@@ -65,26 +65,26 @@ bool proc_same_start(uint64_t start_time_ns, uint64_t start_ticks)
 
 int proc_read_cgroup(pid_t pid, char *buf, size_t size)
 {
-	char path[64];
-	_cleanup_fclose_ FILE *f = NULL;
-	_cleanup_free_ char *line = NULL;
-	size_t line_size = 0;
-	ssize_t n;
+	/* A line for each v1 hierarchy, too. On the stack: this is read on the way to a freeze. */
+	char path[64], lines[16384];
+	char *line, *end;
+	int r;
 
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	f = fopen(path, "re");
-	if (!f)
-		return errno == ENOENT ? -ESRCH : -errno;
-	while ((n = getline(&line, &line_size, f)) > 0) {
-		if (strncmp(line, "0::", 3) != 0)
-			continue;
-		if (line[n - 1] == '\n')
-			line[n - 1] = '\0';
-		if ((size_t)snprintf(buf, size, "%s", line + 3) >= size)
-			return -ENAMETOOLONG;
-		return 0;
-	}
-	return -ENOENT;
+	r = read_file(path, lines, sizeof(lines));
+	if (r < 0)
+		return r;
+	line = strncmp(lines, "0::", 3) == 0 ? lines : strstr(lines, "\n0::");
+	if (!line)
+		return -ENOENT;
+	line = strchr(line, '/');
+	if (!line)
+		return -EBADMSG;
+	end = strchr(line, '\n');
+	if (!end)
+		return -ENAMETOOLONG;
+	*end = '\0';
+	return (size_t)snprintf(buf, size, "%s", line) >= size ? -ENAMETOOLONG : 0;
 }
 
 int proc_read_exe(pid_t pid, char *buf, size_t size)

@@ -1,70 +1,86 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "lib/text.h"
 
-#include <stdlib.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "lib/cleanup.h"
-
-#define REPLACEMENT "\xef\xbf\xbd"
-
-/* Length of the valid UTF-8 sequence at s (RFC 3629: no overlong forms, no surrogates), 0: none. */
-static size_t sequence(const unsigned char *s)
+/*
+ * Bytes of the UTF-8 character at s (RFC 3629: shortest form, no surrogates, up to U+10FFFF), 0 if
+ * there is none. Never reads past the NUL: it is not a continuation byte.
+ */
+static size_t utf8_decode(const unsigned char *s, uint32_t *code)
 {
-	unsigned char low = 0x80, high = 0xbf;
-	size_t n;
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t length = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		n = 2;
-	else if (s[0] >= 0xe0 && s[0] <= 0xef)
-		n = 3;
-	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-		n = 4;
-	else
+	if (length == 0 || s[0] > 0xf4)
 		return 0;
-	if (s[0] == 0xe0)
-		low = 0xa0;
-	if (s[0] == 0xed)
-		high = 0x9f;
-	if (s[0] == 0xf0)
-		low = 0x90;
-	if (s[0] == 0xf4)
-		high = 0x8f;
-	if (s[1] < low || s[1] > high)
-		return 0;
-	for (size_t i = 2; i < n; i++)
-		if (s[i] < 0x80 || s[i] > 0xbf)
+	*code = length == 1 ? s[0] : s[0] & (0x7fu >> length);
+	for (size_t i = 1; i < length; i++) {
+		if ((s[i] & 0xc0) != 0x80)
 			return 0;
-	return n;
+		*code = *code << 6 | (s[i] & 0x3f);
+	}
+	if (*code < least[length] || (*code >= 0xd800 && *code <= 0xdfff) || *code > 0x10ffff)
+		return 0;
+	return length;
 }
 
-json_t *text_to_json(const char *text)
+/* C0 and C1 controls, line separators, and the marks that can make a name read as another one. */
+static bool is_printable(uint32_t code)
 {
-	json_t *plain = json_string(text);
-	_cleanup_free_ char *clean = NULL;
-	char *to;
+	return code >= 0x20 && !(code >= 0x7f && code <= 0x9f) &&
+	       !(code >= 0x200b && code <= 0x200f) && !(code >= 0x2028 && code <= 0x202e) &&
+	       !(code >= 0x2060 && code <= 0x206f) && code != 0x061c && code != 0xfeff;
+}
 
-	if (plain)
-		return plain;
-	clean = malloc(strlen(text) * 3 + 1);
-	if (!clean)
-		return NULL;
-	to = clean;
-	while (*text) {
-		size_t n = sequence((const unsigned char *)text);
+static bool is_any(uint32_t code)
+{
+	return code != 0;
+}
 
-		if (n) {
-			memcpy(to, text, n);
-			to += n;
-			text += n;
-		} else {
-			memcpy(to, REPLACEMENT, 3);
-			to += 3;
-			text++;
+static char *escape(char *buf, size_t size, const char *text, bool (*keep)(uint32_t code))
+{
+	const unsigned char *s = (const unsigned char *)text;
+	size_t used = 0;
+
+	while (*s) {
+		uint32_t code;
+		size_t length = utf8_decode(s, &code);
+		bool kept = length > 0 && keep(code);
+		size_t from = length ? length : 1;
+
+		if (used + (kept ? from : 4 * from) >= size)
+			break;
+		for (size_t i = 0; i < from; i++) {
+			if (kept)
+				buf[used++] = (char)s[i];
+			else
+				used += (size_t)snprintf(buf + used, 5, "\\x%02x", s[i]);
 		}
+		s += from;
 	}
-	*to = '\0';
-	return json_string(clean);
+	buf[used] = '\0';
+	return buf;
+}
+
+char *text_printable(char *buf, size_t size, const char *text)
+{
+	return escape(buf, size, text, is_printable);
+}
+
+char *text_utf8(char *buf, size_t size, const char *text)
+{
+	return escape(buf, size, text, is_any);
+}
+
+size_t text_width(const char *text)
+{
+	size_t width = 0;
+
+	for (; *text; text++)
+		width += ((unsigned char)*text & 0xc0) != 0x80;
+	return width;
 }

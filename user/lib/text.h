@@ -1,14 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Names from the kernel are bytes, JSON wants UTF-8. */
+/*
+ * Text from strangers: the names of processes and cgroups may hold any byte but NUL, also escape
+ * sequences, newlines and what is not UTF-8. Nothing of that may reach a terminal, a log line or a
+ * JSON string as it is.
+ */
 #ifndef CULPRIT_LIB_TEXT_H
 #define CULPRIT_LIB_TEXT_H
 
-#include <jansson.h>
+#include <stddef.h>
+
+/* A byte becomes at most "\xNN". */
+#define TEXT_ESCAPED_SIZE(size) (4 * (size))
 
 /*
- * A JSON string of the text; a byte that is not part of valid UTF-8 becomes U+FFFD, so that a name
- * chosen to break us only breaks its own look. New reference, NULL only when out of memory.
+ * Copies text into buf so that it can be shown on one line: control characters, marks that change
+ * the direction of writing and bytes that are not UTF-8 become \xNN. What does not fit is cut at a
+ * whole character. Returns buf.
  */
-json_t *text_to_json(const char *text);
+char *text_printable(char *buf, size_t size, const char *text);
+
+/* The same, but only what is not UTF-8 is escaped: JSON has its own escapes for the rest. */
+char *text_utf8(char *buf, size_t size, const char *text);
+
+/* Characters of a UTF-8 text, for aligning columns. */
+size_t text_width(const char *text);
 
 #endif

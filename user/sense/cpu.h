@@ -20,12 +20,27 @@ struct cpu_sense;
  * and valid during the call. */
 typedef void (*cpu_crossing_fn)(void *user, const struct culprit_cpu_crossing *crossing);
 
-/* Opens, loads and attaches the best rung. *out is freed by cpu_close(). -ENOTSUP: no rung. */
+/*
+ * Opens, loads and attaches the best rung that proves itself: it must have counted some of our own
+ * time, by each of its programs. *out is freed by cpu_close(). -ENOTSUP: no rung, or the forced one
+ * failed; -EINVAL: options->source is no rung.
+ */
 int cpu_open(struct cpu_sense **out, const struct sense_options *options, cpu_crossing_fn fn,
 	     void *user);
+
+/* How many entries the kernel's tables have; 0 stands for the default of 16,384 and 65,536. */
+struct cpu_sizes {
+	uint32_t cgroups;
+	uint32_t processes;
+};
+int cpu_open_sized(struct cpu_sense **out, const struct sense_options *options,
+		   const struct cpu_sizes *sizes, cpu_crossing_fn fn, void *user);
 void cpu_close(struct cpu_sense *cpu);
 
 const struct sense_status *cpu_status(const struct cpu_sense *cpu);
+
+/* Events at which a program was not run because it was running already (recursion). */
+uint64_t cpu_missed(const struct cpu_sense *cpu);
 
 /* A descriptor that polls readable when cpu_dispatch() has something to do. -1: rung without. */
 int cpu_fd(const struct cpu_sense *cpu);
@@ -34,13 +49,16 @@ int cpu_dispatch(struct cpu_sense *cpu);
 
 /*
  * Sets budget `index` (0 … CULPRIT_CPU_BUDGETS - 1) to a window and an armed threshold, both in
- * nanoseconds; the window's sum starts at zero when the window changes. -EINVAL out of range.
+ * nanoseconds; the window's sum starts at zero when the window changes. A window of 0 takes the
+ * budget out of use. -EINVAL out of range.
  */
 int cpu_set_budget(struct cpu_sense *cpu, unsigned int index, uint64_t window_ns,
 		   uint64_t threshold_ns, bool nonnice_only);
-/* Arms a budget again (after a crossing), with a new threshold. */
+/* Arms a budget again (after a crossing), with a new threshold. A sum that has reached it already
+ * crosses with the next time that is charged. -EINVAL: not in use. */
 int cpu_arm(struct cpu_sense *cpu, unsigned int index, uint64_t threshold_ns);
-/* The sum over the last window as of now, in ns. */
+/* The sum over the last window as of now, in ns; up to a millisecond per CPU and what a running
+ * task used since the last tick are not in it yet. -EINVAL: not in use. */
 int cpu_value(struct cpu_sense *cpu, unsigned int index, uint64_t *used_ns);
 
 /*
@@ -71,7 +89,8 @@ typedef void (*cpu_process_fn)(void *user, const struct cpu_process_use *use);
 int cpu_each_cgroup(struct cpu_sense *cpu, cpu_cgroup_fn fn, void *user);
 int cpu_each_process(struct cpu_sense *cpu, cpu_process_fn fn, void *user);
 
-/* Forgets a cgroup that was removed, returning its last counters (0 and zeros if unknown). */
+/* Forgets a cgroup that was removed, returning its last counters (0 and zeros if unknown). An entry
+ * of the same id can come back with a task that dies after it: forget it again when it shows. */
 int cpu_forget_cgroup(struct cpu_sense *cpu, uint64_t cgroup, struct cpu_cgroup_use *last);
 
 /* Once a pulse: removes entries of processes that have ended. */

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * CPU budget crossed → the target last ran, with 2 × CPUs busy tasks in the target. The watched
+ * program itself notes the moment at which the CPU time that it has used reaches the budget.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "stats.h"
+#include "../live/agent.h"
+#include "../live/crowd.h"
+#include "../live/live.h"
+
+#define RUNS	  100
+#define BUDGET_NS (50 * NSEC_PER_MSEC) /* 0.2 CPUs over 250 ms */
+
+struct shared {
+	volatile uint64_t crossed_ns;
+	volatile int stop;
+};
+
+static uint64_t own_cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+static int watched(void *arg)
+{
+	struct shared *s = arg;
+
+	/* The whole of it was used in its cgroup but for the microseconds before it joined. */
+	while (own_cpu_ns() < BUDGET_NS)
+		;
+	s->crossed_ns = monotonic_ns();
+	while (!s->stop)
+		;
+	return 0;
+}
+
+static void bench(void **state)
+{
+	static double us[RUNS];
+	unsigned int cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN), n = 0, missed = 0;
+	struct shared *s =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct crowd *crowd;
+
+	(void)state;
+	live_cgroup("batch");
+	live_cgroup("front");
+	agent_start("[workload batch]\ncgroup = %s/batch\n[policy front]\nsignal = cpu\n"
+		    "of = cgroup:%s/front\nwindow = 250ms\nenter = 0.2cpu\ngrace = 10ms\n"
+		    "action = freeze\ntarget = batch\n");
+	crowd = crowd_start("batch", 2 * cpus);
+	for (int i = 0; i < RUNS; i++) {
+		pid_t pid;
+
+		/* The window of the run before has to be over, or the budget is crossed early. */
+		assert_true(crowd_wait_running(crowd, 5000));
+		usleep(300 * 1000);
+		s->crossed_ns = 0;
+		s->stop = 0;
+		pid = live_fork("front", watched, s);
+		if (crowd_wait_still(crowd, 20, 3000) && s->crossed_ns) {
+			uint64_t last = crowd_last_ran_ns(crowd);
+
+			us[n++] = last > s->crossed_ns ? (double)(last - s->crossed_ns) / 1e3 : 0;
+		} else {
+			missed++;
+		}
+		s->stop = 1;
+		assert_int_equal(live_wait(pid), 0);
+	}
+	agent_stop();
+	sort_samples(us, n);
+	printf("{\"bench\":\"cpu_yield\",\"busy\":%u,\"runs\":%u,\"missed\":%u,\"p50_us\":%.0f,"
+	       "\"p90_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%.0f}\n",
+	       2 * cpus, n, missed, percentile(us, n, 50), percentile(us, n, 90),
+	       percentile(us, n, 99), percentile(us, n, 100));
+	assert_int_equal(missed, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(bench, live_setup, live_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * GPU open → the job on it last ran, with every CPU busy with the job. The clock starts in the
+ * opener right before open(2) and stops at the last moment at which any process of the job ran.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "stats.h"
+#include "../live/agent.h"
+#include "../live/crowd.h"
+#include "../live/live.h"
+
+#define RUNS 200
+
+struct shared {
+	char node[256];
+	volatile uint64_t before_open_ns;
+	volatile int close_now;
+};
+
+static int opener(void *arg)
+{
+	struct shared *s = arg;
+	int fd;
+
+	s->before_open_ns = monotonic_ns();
+	fd = open(s->node, O_RDWR);
+	if (fd < 0)
+		return 1;
+	/* Asleep, as a program is that waits for its GPU. */
+	while (!s->close_now)
+		usleep(1000);
+	return 0;
+}
+
+static void bench(void **state)
+{
+	static double us[RUNS];
+	char config[1024];
+	unsigned int cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN), n = 0, missed = 0;
+	struct shared *s =
+		mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct crowd *crowd;
+
+	(void)state;
+	live_cgroup("job");
+	live_cgroup("user");
+	snprintf(s->node, sizeof(s->node), "%s", agent_file("nvidia0"));
+	assert_int_equal(mknod(s->node, S_IFCHR | 0666, makedev(1, 7)), 0);
+	snprintf(config, sizeof(config),
+		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
+		 "grace = 10ms\naction = freeze\ntarget = job\n",
+		 s->node);
+	agent_start(config);
+	crowd = crowd_start("job", cpus);
+	for (int i = 0; i < RUNS; i++) {
+		pid_t pid;
+
+		assert_true(crowd_wait_running(crowd, 5000));
+		s->close_now = 0;
+		pid = live_fork("user", opener, s);
+		if (crowd_wait_still(crowd, 20, 2000))
+			us[n++] = (double)(crowd_last_ran_ns(crowd) - s->before_open_ns) / 1e3;
+		else
+			missed++;
+		s->close_now = 1;
+		assert_int_equal(live_wait(pid), 0);
+	}
+	agent_stop();
+	sort_samples(us, n);
+	printf("{\"bench\":\"gpu_yield\",\"busy\":%u,\"runs\":%u,\"missed\":%u,\"p50_us\":%.0f,"
+	       "\"p90_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%.0f}\n",
+	       cpus, n, missed, percentile(us, n, 50), percentile(us, n, 90), percentile(us, n, 99),
+	       percentile(us, n, 100));
+	assert_int_equal(missed, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(bench, live_setup, live_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,883 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Claims on real cgroups and processes: carried out, verified, undone, and refused. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "act/process.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "live.h"
+#include "mini.h"
+
+static int setup(void **state)
+{
+	struct mini *m = calloc(1, sizeof(*m));
+
+	*state = m;
+	m->options.terminate_timeout_ns = 200 * NSEC_PER_MSEC;
+	m->options.slow_ns = 200 * NSEC_PER_MSEC;
+	return mini_start(m);
+}
+
+static int teardown(void **state)
+{
+	struct mini *m = *state;
+
+	mini_stop(m);
+	free(m);
+	return 0;
+}
+
+/* A cgroup that a test has to itself, with one process in it. */
+static uint64_t busy_cgroup(const char *name, int (*load)(void *), pid_t *pid)
+{
+	uint64_t id = live_cgroup(name);
+
+	*pid = live_fork(name, load, NULL);
+	while (live_cgroup_key(name, "cgroup.events", "populated") == 0)
+		usleep(500);
+	return id;
+}
+
+static bool runs(void *pid)
+{
+	char state = mini_state(*(pid_t *)pid);
+
+	return state == 'R' || state == 'S';
+}
+
+static bool is_stopped(void *pid)
+{
+	return mini_state(*(pid_t *)pid) == 'T';
+}
+
+static void assert_refused(struct mini *m, enum claim_action action, struct target target,
+			   int error)
+{
+	struct claim *claim;
+
+	assert_int_equal(act_claim(m->act, action, &target, "test", "", &claim), error);
+	assert_null(claim);
+	assert_int_equal(act_count(m->act), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+}
+
+/* --- freeze and stop -------------------------------------------------------------------------- */
+
+static void a_freeze_is_verified_and_undone(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+	uint64_t id = busy_cgroup("freeze", load_spin, &pid);
+
+	claim = mini_freeze(m, id);
+	assert_int_equal(mini_ledger_count(), 1);
+	assert_string_equal(claim->target.path, live_path("freeze"));
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	assert_true(live_frozen("freeze"));
+	assert_int_equal(claim->state, CLAIM_HELD);
+	assert_true(claim->held_ns >= claim->since_ns);
+	assert_ptr_equal(act_find_cgroup(m->act, id), claim);
+
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_false(mini_asked_to_freeze("freeze"));
+	assert_int_equal(act_count(m->act), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+	live_kill(pid);
+}
+
+static void a_stop_is_verified_and_undone(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+
+	busy_cgroup("stop", load_spin, &pid);
+	claim = mini_stop_process(m, pid);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	assert_int_equal(mini_state(pid), 'T');
+	assert_string_equal(claim->target.path, live_path("stop"));
+	assert_int_equal(claim->n_shells, 0);
+
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_true(live_until(runs, &pid, 1000));
+	assert_int_equal(mini_ledger_count(), 0);
+	live_kill(pid);
+}
+
+static void a_process_that_cannot_stop_is_told_as_slow_and_held_later(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	int fds[2];
+	pid_t pid, child;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	live_cgroup("slow");
+	pid = live_fork("slow", load_sleep, NULL);
+	live_kill(pid);
+	/* The parent of a vfork sleeps in the kernel until its child has ended, whatever it is
+	 * sent. */
+	pid = fork();
+	if (pid == 0) {
+		if (vfork() == 0) {
+			pid_t self = getpid();
+
+			(void)!write(fds[1], &self, sizeof(self));
+			pause();
+			_exit(0);
+		}
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(read(fds[0], &child, sizeof(child)), sizeof(child));
+	assert_int_equal(act_set_only(m->act, "/"), 0);
+
+	claim = mini_stop_process(m, pid);
+	assert_true(mini_told(m, ACT_SLOW, claim->id));
+	assert_int_equal(claim->state, CLAIM_SLOW);
+	assert_int_not_equal(mini_state(pid), 'T');
+	kill(child, SIGKILL);
+	assert_true(mini_until(m, is_stopped, &pid));
+	act_pulse(m->act);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void a_second_claim_on_the_same_target_gives_the_first(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim, *again;
+	struct target target;
+	pid_t pid;
+	uint64_t id = busy_cgroup("twice", load_sleep, &pid);
+
+	claim = mini_freeze(m, id);
+	target = mini_cgroup_target(id);
+	assert_int_equal(act_claim(m->act, CLAIM_FREEZE, &target, "test", "", &again), -EEXIST);
+	assert_ptr_equal(claim, again);
+	assert_int_equal(act_count(m->act), 1);
+	assert_int_equal(act_undo(m->act, claim), 0);
+	live_kill(pid);
+}
+
+static void claims_are_listed_by_age(void **state)
+{
+	struct mini *m = *state;
+	struct claim *a, *b, *c;
+	pid_t pids[3];
+
+	a = mini_freeze(m, busy_cgroup("age/a", load_sleep, &pids[0]));
+	b = mini_freeze(m, busy_cgroup("age/b", load_sleep, &pids[1]));
+	c = mini_freeze(m, busy_cgroup("age/c", load_sleep, &pids[2]));
+	assert_int_equal(act_undo(m->act, b), 0);
+	assert_ptr_equal(act_get(m->act, 0), a);
+	assert_ptr_equal(act_get(m->act, 1), c);
+	assert_null(act_get(m->act, 2));
+	assert_int_equal(act_undo(m->act, a), 0);
+	assert_int_equal(act_undo(m->act, c), 0);
+	for (int i = 0; i < 3; i++)
+		live_kill(pids[i]);
+}
+
+static void freeing_undoes_everything(void **state)
+{
+	struct mini *m = *state;
+	pid_t frozen, stopped;
+
+	mini_freeze(m, busy_cgroup("free/a", load_sleep, &frozen));
+	busy_cgroup("free/b", load_sleep, &stopped);
+	mini_stop_process(m, stopped);
+	assert_true(mini_until(m, is_stopped, &stopped));
+	mini_stop(m);
+	assert_false(mini_asked_to_freeze("free/a"));
+	assert_true(live_until(runs, &stopped, 1000));
+	assert_int_equal(mini_ledger_count(), 0);
+	assert_int_equal(mini_start(m), 0);
+	live_kill(frozen);
+	live_kill(stopped);
+}
+
+static void narrowing_only_undoes_what_is_outside_now(void **state)
+{
+	struct mini *m = *state;
+	struct claim *inside;
+	uint64_t outside_id;
+	pid_t a, b;
+
+	inside = mini_freeze(m, busy_cgroup("only/in", load_sleep, &a));
+	outside_id = mini_freeze(m, busy_cgroup("only/out", load_sleep, &b))->id;
+	assert_int_equal(act_set_only(m->act, live_path("only/in")), 0);
+	assert_true(mini_told(m, ACT_OUTSIDE, outside_id));
+	assert_int_equal(act_count(m->act), 1);
+	assert_false(mini_asked_to_freeze("only/out"));
+	assert_true(mini_asked_to_freeze("only/in"));
+	assert_int_equal(act_undo(m->act, inside), 0);
+	live_kill(a);
+	live_kill(b);
+}
+
+/* --- refusals --------------------------------------------------------------------------------- */
+
+static void what_the_operator_froze_is_left_alone(void **state)
+{
+	struct mini *m = *state;
+	pid_t pid;
+	uint64_t id = busy_cgroup("operator", load_sleep, &pid);
+
+	mini_write_freeze("operator", "1");
+	assert_refused(m, CLAIM_FREEZE, mini_cgroup_target(id), -EBUSY);
+	assert_true(mini_asked_to_freeze("operator"));
+	mini_write_freeze("operator", "0");
+	live_kill(pid);
+}
+
+static void a_frozen_cgroup_above_is_no_obstacle_and_stays_frozen(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+	uint64_t id = busy_cgroup("above/below", load_sleep, &pid);
+
+	mini_write_freeze("above", "1");
+	claim = mini_freeze(m, id);
+	assert_true(mini_asked_to_freeze("above/below"));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_false(mini_asked_to_freeze("above/below"));
+	assert_true(mini_asked_to_freeze("above"));
+	mini_write_freeze("above", "0");
+	live_kill(pid);
+}
+
+static void what_the_operator_stopped_is_left_alone(void **state)
+{
+	struct mini *m = *state;
+	pid_t pid;
+
+	busy_cgroup("stopped", load_sleep, &pid);
+	kill(pid, SIGSTOP);
+	assert_true(live_until(is_stopped, &pid, 1000));
+	assert_refused(m, CLAIM_STOP, mini_process_target(pid), -EBUSY);
+	assert_int_equal(mini_state(pid), 'T');
+	live_kill(pid);
+}
+
+static void what_is_outside_only_is_refused(void **state)
+{
+	struct mini *m = *state;
+	pid_t pid;
+	uint64_t id = busy_cgroup("elsewhere", load_sleep, &pid);
+
+	live_cgroup("only-here");
+	assert_int_equal(act_set_only(m->act, live_path("only-here")), 0);
+	assert_refused(m, CLAIM_FREEZE, mini_cgroup_target(id), -EPERM);
+	assert_refused(m, CLAIM_STOP, mini_process_target(pid), -EPERM);
+	assert_refused(m, CLAIM_TERMINATE, mini_process_target(pid), -EPERM);
+	live_kill(pid);
+}
+
+static void the_root_the_agent_its_guardian_and_ancestors_are_refused(void **state)
+{
+	struct mini *m = *state;
+
+	assert_int_equal(act_set_only(m->act, "/"), 0);
+	assert_refused(m, CLAIM_FREEZE, mini_cgroup_target(live_fs()->root_id), -EPERM);
+	assert_refused(m, CLAIM_STOP, mini_process_target(getpid()), -EPERM);
+	assert_refused(m, CLAIM_STOP, mini_process_target(getppid()), -EPERM);
+	assert_refused(m, CLAIM_STOP, mini_process_target(guardian_pid(m->guardian)), -EPERM);
+	assert_refused(m, CLAIM_TERMINATE, mini_process_target(1), -EPERM);
+	/* pid 2 is the kernel's thread of threads, where it is visible. */
+	if (mini_state(2) != '-')
+		assert_refused(m, CLAIM_STOP, mini_process_target(2), -EPERM);
+}
+
+/* An agent inside the test root, asked to freeze its own cgroup and the one above it. */
+static int claim_own_cgroup(void *arg)
+{
+	struct mini inner = { 0 };
+	struct claim *claim;
+	const uint64_t *ids = arg;
+	int wrong = 0;
+
+	inner.options.only = "/";
+	if (mini_start(&inner) < 0)
+		return 9;
+	for (int i = 0; i < 2; i++) {
+		struct target target = mini_cgroup_target(ids[i]);
+
+		if (act_claim(inner.act, CLAIM_FREEZE, &target, "test", "", &claim) != -EPERM)
+			wrong++;
+	}
+	mini_stop(&inner);
+	return wrong;
+}
+
+static void the_agents_own_cgroup_and_those_above_it_are_refused(void **state)
+{
+	uint64_t ids[] = { live_cgroup("own"), live_cgroup("own/agent") };
+
+	/* There can be one agent on a state directory. */
+	mini_stop(*state);
+	assert_int_equal(live_wait(live_fork("own/agent", claim_own_cgroup, ids)), 0);
+	assert_int_equal(mini_start(*state), 0);
+}
+
+static void a_recycled_pid_or_cgroup_is_never_touched(void **state)
+{
+	struct mini *m = *state;
+	struct target target;
+	uint64_t id;
+	pid_t pid;
+
+	busy_cgroup("recycled", load_sleep, &pid);
+	target = mini_process_target(pid);
+	target.start_time_ns -= NSEC_PER_SEC;
+	assert_refused(m, CLAIM_STOP, target, -ESTALE);
+	assert_true(runs(&pid));
+
+	target = mini_process_target(pid);
+	live_kill(pid);
+	assert_refused(m, CLAIM_STOP, target, -ESRCH);
+
+	id = live_cgroup("removed");
+	live_rmdir("removed");
+	live_cgroup("removed");
+	assert_refused(m, CLAIM_FREEZE, mini_cgroup_target(id), -ESTALE);
+}
+
+static void an_empty_cgroup_is_refused(void **state)
+{
+	assert_refused(*state, CLAIM_FREEZE, mini_cgroup_target(live_cgroup("empty")), -ENODATA);
+}
+
+/* --- what others do --------------------------------------------------------------------------- */
+
+static void a_thaw_by_someone_else_is_noticed_and_not_fought(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+	uint64_t id = busy_cgroup("external", load_sleep, &pid);
+
+	claim = mini_freeze(m, id);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	mini_write_freeze("external", "0");
+	assert_true(mini_told(m, ACT_EXTERNAL_THAW, claim->id));
+	assert_int_equal(claim->state, CLAIM_EXTERNAL);
+	assert_int_equal(claim->external_thaws, 1);
+	assert_false(mini_asked_to_freeze("external"));
+
+	/* What the operator freezes now is the operator's: our undoing leaves it. */
+	mini_write_freeze("external", "1");
+	assert_int_equal(act_refreeze(m->act, claim), -EBUSY);
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_true(mini_asked_to_freeze("external"));
+	mini_write_freeze("external", "0");
+	live_kill(pid);
+}
+
+static void what_was_let_go_can_be_frozen_again(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+	uint64_t id = busy_cgroup("again", load_sleep, &pid);
+
+	claim = mini_freeze(m, id);
+	assert_int_equal(act_refreeze(m->act, claim), -EINVAL);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	mini_write_freeze("again", "0");
+	assert_true(mini_told(m, ACT_EXTERNAL_THAW, claim->id));
+	m->n_told = 0;
+	assert_int_equal(act_refreeze(m->act, claim), 0);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	assert_true(live_frozen("again"));
+	mini_write_freeze("again", "0");
+	assert_true(mini_told(m, ACT_EXTERNAL_THAW, claim->id));
+	assert_int_equal(claim->external_thaws, 2);
+	assert_int_equal(act_undo(m->act, claim), 0);
+	live_kill(pid);
+}
+
+static bool external_told(void *mini)
+{
+	const struct mini *m = mini;
+
+	return m->n_told && m->told[m->n_told - 1].news == ACT_EXTERNAL_THAW;
+}
+
+static void a_thaw_below_a_frozen_cgroup_is_noticed_at_the_pulse(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+
+	claim = mini_freeze(m, busy_cgroup("veiled/below", load_sleep, &pid));
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	mini_write_freeze("veiled", "1");
+	mini_write_freeze("veiled/below", "0");
+	assert_true(mini_until(m, external_told, m));
+	mini_write_freeze("veiled", "0");
+	assert_int_equal(act_undo(m->act, claim), 0);
+	live_kill(pid);
+}
+
+static void a_process_continued_by_someone_else_is_noticed_at_the_pulse(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+
+	busy_cgroup("continued", load_sleep, &pid);
+	claim = mini_stop_process(m, pid);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	kill(pid, SIGCONT);
+	assert_true(mini_until(m, external_told, m));
+	assert_int_equal(claim->external_thaws, 1);
+	assert_int_equal(act_refreeze(m->act, claim), 0);
+	assert_true(mini_until(m, is_stopped, &pid));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_true(live_until(runs, &pid, 1000));
+	live_kill(pid);
+}
+
+static void a_cgroup_that_empties_while_frozen_is_not_left_frozen(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	uint64_t id;
+	pid_t pid;
+
+	claim = mini_freeze(m, busy_cgroup("emptied", load_sleep, &pid));
+	id = claim->id;
+	assert_true(mini_told(m, ACT_HELD, id));
+	live_kill(pid);
+	assert_true(mini_told(m, ACT_GONE, id));
+	assert_false(mini_asked_to_freeze("emptied"));
+	assert_int_equal(act_count(m->act), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+}
+
+static void a_process_that_ends_while_stopped_ends_its_claim(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	uint64_t id;
+	pid_t pid;
+
+	busy_cgroup("ended", load_sleep, &pid);
+	claim = mini_stop_process(m, pid);
+	id = claim->id;
+	assert_true(mini_told(m, ACT_HELD, id));
+	live_kill(pid);
+	assert_true(mini_told(m, ACT_GONE, id));
+	assert_int_equal(act_count(m->act), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+}
+
+/* --- terminate -------------------------------------------------------------------------------- */
+
+static void exit_politely(int sig)
+{
+	(void)sig;
+	_exit(42);
+}
+
+static int load_polite(void *unused)
+{
+	(void)unused;
+	signal(SIGTERM, exit_politely);
+	return load_sleep(NULL);
+}
+
+static int load_stubborn(void *unused)
+{
+	(void)unused;
+	signal(SIGTERM, SIG_IGN);
+	return load_sleep(NULL);
+}
+
+static void leave_a_child(int sig)
+{
+	/* Born after everyone was told to end: it has not heard of it. */
+	if (fork() == 0) {
+		sigset_t set;
+
+		signal(sig, SIG_DFL);
+		/* Blocked while its handler runs, and so in the child. */
+		sigemptyset(&set);
+		sigprocmask(SIG_SETMASK, &set, NULL);
+		load_sleep(NULL);
+	}
+	_exit(0);
+}
+
+static int load_forks_when_told(void *unused)
+{
+	(void)unused;
+	signal(SIGTERM, leave_a_child);
+	return load_sleep(NULL);
+}
+
+static bool catches_term(void *pid)
+{
+	char path[64], buf[4096];
+	const char *line;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", *(pid_t *)pid);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, buf, sizeof(buf) - 1);
+
+	buf[n > 0 ? n : 0] = '\0';
+	for (int i = 0; i < 2; i++) {
+		line = strstr(buf, i ? "SigIgn:" : "SigCgt:");
+		if (line && (strtoull(line + 7, NULL, 16) & (1ULL << (SIGTERM - 1))))
+			return true;
+	}
+	return false;
+}
+
+static struct claim *terminate(struct mini *m, struct target target)
+{
+	struct claim *claim;
+
+	assert_int_equal(act_claim(m->act, CLAIM_TERMINATE, &target, "test", "", &claim), 0);
+	return claim;
+}
+
+static void terminate_reaches_all_of_a_cgroup_and_below(void **state)
+{
+	struct mini *m = *state;
+	uint64_t id = live_cgroup("term"), claim_id;
+	pid_t top, below;
+
+	busy_cgroup("term", load_polite, &top);
+	busy_cgroup("term/a/b", load_polite, &below);
+	assert_true(live_until(catches_term, &top, 1000));
+	assert_true(live_until(catches_term, &below, 1000));
+	claim_id = terminate(m, mini_cgroup_target(id))->id;
+	assert_int_equal(mini_ledger_count(), 1);
+	assert_int_equal(live_wait(top), 42);
+	assert_int_equal(live_wait(below), 42);
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+	assert_int_equal(act_count(m->act), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+}
+
+static void terminate_finds_what_was_forked_meanwhile(void **state)
+{
+	struct mini *m = *state;
+	uint64_t claim_id;
+	pid_t pid;
+	uint64_t id = busy_cgroup("forks", load_forks_when_told, &pid);
+
+	assert_true(live_until(catches_term, &pid, 1000));
+	claim_id = terminate(m, mini_cgroup_target(id))->id;
+	assert_int_equal(live_wait(pid), 0);
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+	for (unsigned int i = 0; i < m->n_told; i++)
+		assert_int_not_equal(m->told[i].news, ACT_KILLING);
+}
+
+static void assert_kills(struct mini *m, const char *name)
+{
+	uint64_t claim_id;
+	pid_t pid;
+	uint64_t id = busy_cgroup(name, load_stubborn, &pid);
+
+	assert_true(live_until(catches_term, &pid, 1000));
+	claim_id = terminate(m, mini_cgroup_target(id))->id;
+	assert_true(mini_told(m, ACT_KILLING, claim_id));
+	assert_int_equal(live_wait(pid), 128 + SIGKILL);
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+	assert_false(mini_asked_to_freeze(name));
+	assert_int_equal(mini_ledger_count(), 0);
+}
+
+static void terminate_kills_when_the_time_is_up(void **state)
+{
+	assert_kills(*state, "stubborn");
+}
+
+static void terminate_kills_without_cgroup_kill_too(void **state)
+{
+	struct mini *m = *state;
+
+	mini_stop(m);
+	m->options.terminate_timeout_ns = 50 * NSEC_PER_MSEC;
+	m->options.without_cgroup_kill = true;
+	assert_int_equal(mini_start(m), 0);
+	assert_kills(m, "old-kernel");
+}
+
+static void terminate_of_what_the_operator_froze_leaves_it_frozen(void **state)
+{
+	struct mini *m = *state;
+	uint64_t claim_id;
+	pid_t pid;
+	uint64_t id = busy_cgroup("term-frozen", load_polite, &pid);
+
+	assert_true(live_until(catches_term, &pid, 1000));
+	mini_write_freeze("term-frozen", "1");
+	claim_id = terminate(m, mini_cgroup_target(id))->id;
+	assert_true(mini_told(m, ACT_KILLING, claim_id));
+	assert_int_equal(live_wait(pid), 128 + SIGKILL);
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+	assert_true(mini_asked_to_freeze("term-frozen"));
+	mini_write_freeze("term-frozen", "0");
+}
+
+static void an_undone_terminate_kills_nobody(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	uint64_t end;
+	pid_t pid;
+	uint64_t id = busy_cgroup("mercy", load_stubborn, &pid);
+
+	assert_true(live_until(catches_term, &pid, 1000));
+	claim = terminate(m, mini_cgroup_target(id));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	/* Past the time at which it would have been killed. */
+	end = monotonic_ns() + 2 * m->options.terminate_timeout_ns;
+	while (monotonic_ns() < end)
+		sd_event_run(m->event, 10000);
+	assert_true(runs(&pid));
+	live_kill(pid);
+}
+
+static void terminate_ends_a_process_politely_or_not(void **state)
+{
+	struct mini *m = *state;
+	uint64_t claim_id;
+	pid_t polite, stubborn;
+
+	busy_cgroup("one/polite", load_polite, &polite);
+	assert_true(live_until(catches_term, &polite, 1000));
+	claim_id = terminate(m, mini_process_target(polite))->id;
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+	assert_int_equal(live_wait(polite), 42);
+
+	busy_cgroup("one/stubborn", load_stubborn, &stubborn);
+	assert_true(live_until(catches_term, &stubborn, 1000));
+	claim_id = terminate(m, mini_process_target(stubborn))->id;
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+	assert_int_equal(live_wait(stubborn), 128 + SIGKILL);
+}
+
+static void a_freeze_escalates_to_a_terminate_that_is_handled(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	uint64_t claim_id;
+	pid_t pid;
+	uint64_t id = busy_cgroup("escalate", load_polite, &pid);
+
+	assert_true(live_until(catches_term, &pid, 1000));
+	claim = mini_freeze(m, id);
+	claim_id = claim->id;
+	assert_true(mini_told(m, ACT_HELD, claim_id));
+	assert_int_equal(act_escalate(m->act, claim, "test", "it went on"), 0);
+	assert_false(mini_asked_to_freeze("escalate"));
+	assert_int_equal(live_wait(pid), 42);
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+}
+
+/* --- shells ----------------------------------------------------------------------------------- */
+
+/* A shell with job control: puts its job into a process group of its own, gives it the terminal,
+ * waits, and would say so if it saw the job stop. */
+static void be_a_shell(int report)
+{
+	pid_t job = fork();
+	int status;
+
+	if (job == 0) {
+		setpgid(0, 0);
+		for (;;)
+			pause();
+	}
+	setpgid(job, job);
+	signal(SIGTTOU, SIG_IGN);
+	tcsetpgrp(STDIN_FILENO, job);
+	(void)!write(report, &job, sizeof(job));
+	for (;;) {
+		if (waitpid(job, &status, WUNTRACED) == job && WIFSTOPPED(status))
+			(void)!write(report, &job, sizeof(job));
+	}
+}
+
+struct terminal {
+	pid_t shell;
+	pid_t job;
+	int report;
+	int master;
+};
+
+static struct terminal open_terminal(void)
+{
+	struct terminal t;
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	t.report = fds[0];
+	t.shell = forkpty(&t.master, NULL, NULL, NULL);
+	if (t.shell == 0)
+		be_a_shell(fds[1]);
+	close(fds[1]);
+	assert_int_equal(read(t.report, &t.job, sizeof(t.job)), sizeof(t.job));
+	fcntl(t.report, F_SETFL, O_NONBLOCK);
+	return t;
+}
+
+static void close_terminal(struct terminal *t)
+{
+	kill(t->job, SIGKILL);
+	kill(t->shell, SIGKILL);
+	waitpid(t->shell, NULL, 0);
+	close(t->master);
+	close(t->report);
+}
+
+static void a_shell_does_not_notice_that_its_job_is_stopped(void **state)
+{
+	struct mini *m = *state;
+	struct terminal t = open_terminal();
+	struct claim *claim;
+	pid_t job;
+
+	assert_int_equal(act_set_only(m->act, "/"), 0);
+	for (int round = 0; round < 20; round++) {
+		m->n_told = 0;
+		claim = mini_stop_process(m, t.job);
+		assert_int_equal(claim->n_shells, 1);
+		assert_int_equal(claim->shells[0].pid, t.shell);
+		assert_true(mini_told(m, ACT_HELD, claim->id));
+		assert_int_equal(mini_state(t.shell), 'T');
+		assert_int_equal(mini_state(t.job), 'T');
+		assert_int_equal(act_undo(m->act, claim), 0);
+		assert_true(live_until(runs, &t.job, 1000));
+		assert_true(live_until(runs, &t.shell, 1000));
+		assert_int_equal(read(t.report, &job, sizeof(job)), -1);
+	}
+	close_terminal(&t);
+}
+
+static void a_shell_stopped_by_the_operator_is_left_alone(void **state)
+{
+	struct mini *m = *state;
+	struct terminal t = open_terminal();
+	struct claim *claim;
+
+	assert_int_equal(act_set_only(m->act, "/"), 0);
+	kill(t.shell, SIGSTOP);
+	assert_true(live_until(is_stopped, &t.shell, 1000));
+	claim = mini_stop_process(m, t.job);
+	assert_int_equal(claim->n_shells, 0);
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_int_equal(mini_state(t.shell), 'T');
+	close_terminal(&t);
+}
+
+static void a_shell_stays_stopped_while_another_claim_needs_it(void **state)
+{
+	struct mini *m = *state;
+	struct terminal t = open_terminal();
+	struct claim *job, *shell;
+
+	assert_int_equal(act_set_only(m->act, "/"), 0);
+	job = mini_stop_process(m, t.job);
+	assert_true(mini_told(m, ACT_HELD, job->id));
+	/* Stopped by us as a shell, it may become a target of its own. */
+	shell = mini_stop_process(m, t.shell);
+	assert_int_equal(act_undo(m->act, shell), 0);
+	assert_int_equal(mini_state(t.shell), 'T');
+	assert_int_equal(act_undo(m->act, job), 0);
+	assert_true(live_until(runs, &t.shell, 1000));
+	close_terminal(&t);
+}
+
+/* --- the guardian's end ----------------------------------------------------------------------- */
+
+static void without_a_guardian_there_is_no_new_claim(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	struct target target;
+	pid_t pid, old = guardian_pid(m->guardian);
+	uint64_t id = busy_cgroup("unguarded", load_sleep, &pid);
+
+	kill(old, SIGKILL);
+	/* Until the loop has seen it and has started another one. */
+	while (mini_state(old) != 'Z')
+		usleep(500);
+	target = mini_cgroup_target(id);
+	assert_int_equal(act_claim(m->act, CLAIM_FREEZE, &target, "test", "", &claim), -EHOSTDOWN);
+	assert_false(mini_asked_to_freeze("unguarded"));
+	assert_int_equal(mini_ledger_count(), 0);
+
+	assert_true(mini_told(m, ACT_GUARDIAN_LOST, 0));
+	assert_int_not_equal(guardian_pid(m->guardian), old);
+	claim = mini_freeze(m, id);
+	assert_int_equal(act_undo(m->act, claim), 0);
+	live_kill(pid);
+}
+
+#define test_with_agent(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		test_with_agent(a_freeze_is_verified_and_undone),
+		test_with_agent(a_stop_is_verified_and_undone),
+		test_with_agent(a_process_that_cannot_stop_is_told_as_slow_and_held_later),
+		test_with_agent(a_second_claim_on_the_same_target_gives_the_first),
+		test_with_agent(claims_are_listed_by_age),
+		test_with_agent(freeing_undoes_everything),
+		test_with_agent(narrowing_only_undoes_what_is_outside_now),
+		test_with_agent(what_the_operator_froze_is_left_alone),
+		test_with_agent(a_frozen_cgroup_above_is_no_obstacle_and_stays_frozen),
+		test_with_agent(what_the_operator_stopped_is_left_alone),
+		test_with_agent(what_is_outside_only_is_refused),
+		test_with_agent(the_root_the_agent_its_guardian_and_ancestors_are_refused),
+		test_with_agent(the_agents_own_cgroup_and_those_above_it_are_refused),
+		test_with_agent(a_recycled_pid_or_cgroup_is_never_touched),
+		test_with_agent(an_empty_cgroup_is_refused),
+		test_with_agent(a_thaw_by_someone_else_is_noticed_and_not_fought),
+		test_with_agent(what_was_let_go_can_be_frozen_again),
+		test_with_agent(a_thaw_below_a_frozen_cgroup_is_noticed_at_the_pulse),
+		test_with_agent(a_process_continued_by_someone_else_is_noticed_at_the_pulse),
+		test_with_agent(a_cgroup_that_empties_while_frozen_is_not_left_frozen),
+		test_with_agent(a_process_that_ends_while_stopped_ends_its_claim),
+		test_with_agent(terminate_reaches_all_of_a_cgroup_and_below),
+		test_with_agent(terminate_finds_what_was_forked_meanwhile),
+		test_with_agent(terminate_kills_when_the_time_is_up),
+		test_with_agent(terminate_kills_without_cgroup_kill_too),
+		test_with_agent(terminate_of_what_the_operator_froze_leaves_it_frozen),
+		test_with_agent(an_undone_terminate_kills_nobody),
+		test_with_agent(terminate_ends_a_process_politely_or_not),
+		test_with_agent(a_freeze_escalates_to_a_terminate_that_is_handled),
+		test_with_agent(a_shell_does_not_notice_that_its_job_is_stopped),
+		test_with_agent(a_shell_stopped_by_the_operator_is_left_alone),
+		test_with_agent(a_shell_stays_stopped_while_another_claim_needs_it),
+		test_with_agent(without_a_guardian_there_is_no_new_claim),
+	};
+
+	return cmocka_run_group_tests(tests, live_setup, live_teardown);
+}

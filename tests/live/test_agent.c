@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The agent end to end: a real kernel event leads to a real freeze and to a real thaw. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "live.h"
+
+static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
+				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
+				 "window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
+				 "action = freeze\ntarget = hog\n";
+
+static bool frozen(void *name)
+{
+	return live_frozen(name);
+}
+
+static bool thawed(void *name)
+{
+	return !live_frozen(name);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	live_cleanup();
+	return 0;
+}
+
+static void a_crossed_cpu_budget_freezes_the_target_and_quiet_thaws_it(void **state)
+{
+	json_t *event;
+	pid_t front;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	agent_start(cpu_config);
+	assert_false(live_frozen("hog"));
+	front = live_fork("front", load_spin, NULL);
+	event = agent_wait_event("frozen", "front-first", 5000);
+	assert_true(live_frozen("hog"));
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(event, "target"), "path")),
+		live_path("hog"));
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(event, "offender"), "pid")),
+		front);
+	json_decref(event);
+	live_kill(front);
+	json_decref(agent_wait_event("thawed", "front-first", 5000));
+	assert_false(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void sigterm_thaws_and_leaves_nothing(void **state)
+{
+	char pins[128];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	agent_start(cpu_config);
+	snprintf(pins, sizeof(pins), "/sys/fs/bpf/culprit-test-%d", (int)getpid());
+	assert_int_equal(access(pins, F_OK), 0);
+	live_fork("front", load_spin, NULL);
+	assert_true(live_until(frozen, "hog", 5000));
+	assert_int_equal(agent_stop(), 0);
+	assert_false(live_frozen("hog"));
+	assert_int_equal(access(pins, F_OK), -1);
+	assert_int_equal(access(agent_file("control"), F_OK), -1);
+}
+
+static void sigkill_of_the_agent_thaws_within_100_ms(void **state)
+{
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	for (int i = 0; i < 5; i++) {
+		pid_t front;
+
+		agent_start(cpu_config);
+		front = live_fork("front", load_spin, NULL);
+		assert_true(live_until(frozen, "hog", 5000));
+		live_kill(agent_pid());
+		assert_true(live_until(thawed, "hog", 100));
+		live_kill(front);
+	}
+}
+
+static void what_the_operator_froze_stays_frozen(void **state)
+{
+	_cleanup_close_ int dir = -1;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	dir = cgroupfs_open_path(live_fs(), live_path("hog"));
+	assert_true(dir >= 0);
+	assert_int_equal(cgroupfs_write(dir, "cgroup.freeze", "1"), 0);
+	assert_true(live_until(frozen, "hog", 1000));
+	agent_start(cpu_config);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("refused", "front-first", 5000));
+	assert_int_equal(agent_stop(), 0);
+	assert_true(live_frozen("hog"));
+}
+
+static void nothing_outside_only_is_touched(void **state)
+{
+	char error[128];
+	json_t *reply;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	agent_start(cpu_config);
+	reply = agent_call("Freeze", json_pack("{s:s}", "target", "/"), error, sizeof(error));
+	assert_null(reply);
+	assert_string_equal(error, "io.culprit.Agent.Refused");
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_hand_freeze_holds_for_its_time(void **state)
+{
+	char error[128];
+	json_t *reply;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	agent_start(cpu_config);
+	reply = agent_call("Freeze", json_pack("{s:s,s:i}", "target", "hog", "for_ms", 500), error,
+			   sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	json_decref(agent_wait_event("frozen", "operator", 2000));
+	assert_true(live_frozen("hog"));
+	json_decref(agent_wait_event("thawed", "operator", 2000));
+	assert_false(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void thaw_keeps_the_policy_off_until_it_was_quiet(void **state)
+{
+	char error[128];
+	json_t *reply;
+	pid_t front;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	agent_start(cpu_config);
+	front = live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	reply = agent_call("Thaw", json_pack("{s:s}", "target", "hog"), error, sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	assert_true(live_until(thawed, "hog", 1000));
+	/* The signal still holds; five ticks later nothing has been frozen again. */
+	usleep(500 * 1000);
+	assert_false(live_frozen("hog"));
+	live_kill(front);
+	usleep(800 * 1000);
+	front = live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void pause_releases_and_resume_acts_again(void **state)
+{
+	char error[128], state_name[32];
+	json_t *reply;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	agent_start(cpu_config);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	reply = agent_call("Pause", json_pack("{s:s}", "policy", "front-first"), error,
+			   sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	assert_true(live_until(thawed, "hog", 1000));
+	agent_policy_state("front-first", state_name, sizeof(state_name));
+	assert_string_equal(state_name, "paused");
+	reply = agent_call("Resume", json_object(), error, sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	assert_true(live_until(frozen, "hog", 3000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void shadow_mode_tells_and_touches_nothing(void **state)
+{
+	json_t *event;
+	char config[1024];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	snprintf(config, sizeof(config), "mode = shadow\n%s", cpu_config);
+	agent_start(config);
+	live_fork("front", load_spin, NULL);
+	event = agent_wait_event("frozen", "front-first", 5000);
+	assert_true(json_is_true(json_object_get(event, "shadow")));
+	json_decref(event);
+	assert_false(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_target_that_appears_later_is_waited_for_and_held(void **state)
+{
+	char name[32];
+
+	(void)state;
+	live_cgroup("front");
+	agent_start(cpu_config);
+	agent_policy_state("front-first", name, sizeof(name));
+	assert_string_equal(name, "waiting");
+	live_fork("front", load_spin, NULL);
+	usleep(500 * 1000);
+	live_cgroup("hog");
+	live_fork("hog", load_spin, NULL);
+	assert_true(live_until(frozen, "hog", 1000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void reload_without_the_policy_releases_and_with_errors_keeps_the_old_one(void **state)
+{
+	char error[128];
+	json_t *reply;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	agent_start(cpu_config);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	agent_write_config("[policy broken]\nsignal = none\n");
+	assert_null(agent_call("Reload", NULL, error, sizeof(error)));
+	assert_string_equal(error, "io.culprit.Agent.BadConfiguration");
+	assert_true(live_frozen("hog"));
+	agent_write_config("");
+	reply = agent_call("Reload", NULL, error, sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	assert_true(live_until(thawed, "hog", 1000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_second_agent_on_the_same_state_directory_is_refused(void **state)
+{
+	char program[PATH_MAX], config[256];
+	char *argv[] = { program, "--config", config, NULL };
+
+	(void)state;
+	agent_start("");
+	snprintf(program, sizeof(program), "%s", live_program("culpritd"));
+	snprintf(config, sizeof(config), "%s", agent_file("culprit.conf"));
+	assert_int_equal(live_wait(live_exec(NULL, agent_file("second.log"), argv)), 1);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_broken_configuration_is_refused_with_status_2(void **state)
+{
+	(void)state;
+	agent_spawn("[policy p]\nsignal = cpu\nenter = 15\n");
+	assert_int_equal(live_wait(agent_pid()), 2);
+}
+
+static int open_and_hold(void *path)
+{
+	int fd = open(path, O_RDWR);
+
+	if (fd < 0)
+		return 1;
+	for (;;)
+		pause();
+}
+
+static void an_open_of_the_device_freezes_the_job_and_its_close_thaws_it(void **state)
+{
+	char node[256], config[1024];
+	json_t *event;
+	pid_t user;
+
+	(void)state;
+	live_cgroup("job");
+	live_cgroup("user");
+	snprintf(node, sizeof(node), "%s", agent_file("nvidia0"));
+	assert_int_equal(mknod(node, S_IFCHR | 0666, makedev(1, 7)), 0);
+	snprintf(config, sizeof(config),
+		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
+		 "grace = 300ms\naction = freeze\ntarget = job\n",
+		 node);
+	live_fork("job", load_spin, NULL);
+	agent_start(config);
+	user = live_fork("user", open_and_hold, node);
+	event = agent_wait_event("frozen", "wanted", 5000);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(event, "offender"), "pid")),
+		user);
+	json_decref(event);
+	assert_true(live_frozen("job"));
+	live_kill(user);
+	json_decref(agent_wait_event("thawed", "wanted", 3000));
+	assert_false(live_frozen("job"));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void the_jobs_own_opens_do_not_count(void **state)
+{
+	char node[256], config[1024];
+
+	(void)state;
+	live_cgroup("job");
+	snprintf(node, sizeof(node), "%s", agent_file("nvidia0"));
+	assert_int_equal(mknod(node, S_IFCHR | 0666, makedev(1, 7)), 0);
+	snprintf(config, sizeof(config),
+		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
+		 "grace = 300ms\naction = freeze\ntarget = job\n",
+		 node);
+	agent_start(config);
+	live_fork("job", open_and_hold, node);
+	usleep(500 * 1000);
+	assert_int_equal(agent_count_events("frozen", NULL), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_crossed_cpu_budget_freezes_the_target_and_quiet_thaws_it),
+		T(sigterm_thaws_and_leaves_nothing),
+		T(sigkill_of_the_agent_thaws_within_100_ms),
+		T(what_the_operator_froze_stays_frozen),
+		T(nothing_outside_only_is_touched),
+		T(a_hand_freeze_holds_for_its_time),
+		T(thaw_keeps_the_policy_off_until_it_was_quiet),
+		T(pause_releases_and_resume_acts_again),
+		T(shadow_mode_tells_and_touches_nothing),
+		T(a_target_that_appears_later_is_waited_for_and_held),
+		T(reload_without_the_policy_releases_and_with_errors_keeps_the_old_one),
+		T(a_second_agent_on_the_same_state_directory_is_refused),
+		T(a_broken_configuration_is_refused_with_status_2),
+		T(an_open_of_the_device_freezes_the_job_and_its_close_thaws_it),
+		T(the_jobs_own_opens_do_not_count),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,711 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The cpu sense in the running kernel. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "lib/procfs.h"
+#include "live.h"
+#include "sense/cpu.h"
+
+#define MS NSEC_PER_MSEC
+
+/* What the sense told us. */
+struct heard {
+	unsigned int crossings;
+	struct culprit_cpu_crossing last;
+};
+
+static void on_crossing(void *user, const struct culprit_cpu_crossing *crossing)
+{
+	struct heard *heard = user;
+
+	heard->crossings++;
+	heard->last = *crossing;
+}
+
+static void closecpup(struct cpu_sense **cpu)
+{
+	cpu_close(*cpu);
+}
+
+#define _cleanup_cpu_ _cleanup_(closecpup)
+
+static struct cpu_sense *open_rung(const char *source, struct heard *heard)
+{
+	struct sense_options options = { .source = source, .losses_fd = -1 };
+	struct cpu_sense *cpu = NULL;
+	int r = cpu_open(&cpu, &options, on_crossing, heard);
+
+	if (r < 0)
+		fail_msg("cpu_open(%s): %s", source ? source : "best", strerror(-r));
+	return cpu;
+}
+
+static void watch(struct cpu_sense *cpu, uint64_t cgroup, uint16_t budget)
+{
+	assert_int_equal(cpu_watch(cpu, cgroup, &budget, 1), 0);
+}
+
+struct waiting {
+	struct cpu_sense *cpu;
+	struct heard *heard;
+	unsigned int wanted;
+};
+
+static bool has_crossed(void *arg)
+{
+	struct waiting *waiting = arg;
+	struct pollfd pollfd = { .fd = cpu_fd(waiting->cpu), .events = POLLIN };
+
+	if (poll(&pollfd, 1, 0) > 0)
+		assert_true(cpu_dispatch(waiting->cpu) >= 0);
+	return waiting->heard->crossings >= waiting->wanted;
+}
+
+static bool crosses(struct cpu_sense *cpu, struct heard *heard, unsigned int wanted,
+		    unsigned int timeout_ms)
+{
+	struct waiting waiting = { cpu, heard, wanted };
+
+	return live_until(has_crossed, &waiting, timeout_ms);
+}
+
+struct finding {
+	uint64_t cgroup;
+	uint32_t tgid;
+	bool found;
+	struct cpu_cgroup_use cgroup_use;
+	struct cpu_process_use process_use;
+};
+
+static void find_cgroup(void *user, const struct cpu_cgroup_use *use)
+{
+	struct finding *finding = user;
+
+	if (use->cgroup == finding->cgroup) {
+		finding->found = true;
+		finding->cgroup_use = *use;
+	}
+}
+
+static void find_process(void *user, const struct cpu_process_use *use)
+{
+	struct finding *finding = user;
+
+	if (use->tgid == finding->tgid) {
+		finding->found = true;
+		finding->process_use = *use;
+	}
+}
+
+static struct cpu_cgroup_use cgroup_use(struct cpu_sense *cpu, uint64_t id)
+{
+	struct finding finding = { .cgroup = id };
+
+	assert_int_equal(cpu_each_cgroup(cpu, find_cgroup, &finding), 0);
+	return finding.cgroup_use;
+}
+
+static bool process_use(struct cpu_sense *cpu, pid_t pid, struct cpu_process_use *use)
+{
+	struct finding finding = { .tgid = (uint32_t)pid };
+
+	assert_int_equal(cpu_each_process(cpu, find_process, &finding), 0);
+	*use = finding.process_use;
+	return finding.found;
+}
+
+static uint64_t cpu_stat_ns(const char *name)
+{
+	return live_cgroup_key(name, "cpu.stat", "usage_usec") * NSEC_PER_USEC;
+}
+
+/* cpu.stat rounds to microseconds; `ppm` is the tolerance besides. */
+static void assert_agrees(uint64_t ours_ns, uint64_t kernels_ns, uint64_t ppm)
+{
+	uint64_t apart = ours_ns > kernels_ns ? ours_ns - kernels_ns : kernels_ns - ours_ns;
+
+	if (apart > 2 * NSEC_PER_USEC + kernels_ns / 1000000 * ppm)
+		fail_msg("ours %llu ns, cpu.stat %llu ns", (unsigned long long)ours_ns,
+			 (unsigned long long)kernels_ns);
+}
+
+static void pin_to(pid_t pid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	assert_int_equal(sched_setaffinity(pid, sizeof(set), &set), 0);
+}
+
+static int last_cpu(void)
+{
+	return (int)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+}
+
+/* --- loads ------------------------------------------------------------------------------------ */
+
+static int fork_many(void *count)
+{
+	for (uintptr_t i = 0; i < (uintptr_t)count; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			for (volatile int j = 0; j < 20000; j++)
+				;
+			_exit(0);
+		}
+		if (pid > 0)
+			waitpid(pid, NULL, 0);
+	}
+	return 0;
+}
+
+static int hop_between_cpus(void *milliseconds)
+{
+	uint64_t end = monotonic_ns() + (uintptr_t)milliseconds * MS;
+	int cpus = last_cpu() + 1;
+
+	for (int i = 0; monotonic_ns() < end; i++) {
+		cpu_set_t set;
+
+		CPU_ZERO(&set);
+		CPU_SET(i % cpus, &set);
+		sched_setaffinity(0, sizeof(set), &set);
+		for (volatile int j = 0; j < 20000; j++)
+			;
+	}
+	return 0;
+}
+
+static int spin_niced(void *milliseconds)
+{
+	setpriority(PRIO_PROCESS, 0, 5);
+	return load_spin_ms(milliseconds);
+}
+
+/* --- counting --------------------------------------------------------------------------------- */
+
+static void time_of_a_cgroup_is_what_cpu_stat_says(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("agree");
+	pid_t spinner, forker, hopper;
+
+	(void)state;
+	spinner = live_fork("agree", load_spin, NULL);
+	forker = live_fork("agree", fork_many, (void *)2000);
+	hopper = live_fork("agree", hop_between_cpus, (void *)1500);
+	assert_int_equal(live_wait(forker), 0);
+	assert_int_equal(live_wait(hopper), 0);
+	live_kill(spinner);
+	assert_agrees(cgroup_use(cpu, id).used_ns, cpu_stat_ns("agree"), 200);
+	assert_int_equal(cpu_missed(cpu), 0);
+	live_rmdir("agree");
+}
+
+static void a_moved_task_is_charged_to_the_cgroup_it_is_in(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t from = live_cgroup("from"), to = live_cgroup("to");
+	pid_t spinner = live_fork("from", load_spin_ms, (void *)300);
+	char pid[16];
+
+	(void)state;
+	snprintf(pid, sizeof(pid), "%d", (int)spinner);
+	for (int i = 0; i < 40; i++) {
+		_cleanup_close_ int dir =
+			cgroupfs_open_path(live_fs(), live_path(i % 2 ? "from" : "to"));
+
+		assert_int_equal(cgroupfs_write(dir, "cgroup.procs", pid), 0);
+		usleep(3000);
+	}
+	assert_int_equal(live_wait(spinner), 0);
+	assert_agrees(cgroup_use(cpu, from).used_ns, cpu_stat_ns("from"), 1000);
+	assert_agrees(cgroup_use(cpu, to).used_ns, cpu_stat_ns("to"), 1000);
+	live_rmdir("from");
+	live_rmdir("to");
+}
+
+/* Its name is the one after exec, its time includes what it used before. */
+static void a_process_is_named_and_timed(void **state)
+{
+	char *argv[] = { "sh", "-c",
+			 "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exec sleep 1000",
+			 NULL };
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("named");
+	pid_t pid = live_exec("named", NULL, argv);
+	struct cpu_process_use use;
+	struct proc_stat st;
+
+	(void)state;
+	do {
+		usleep(1000);
+		assert_int_equal(proc_read_stat(pid, &st), 0);
+	} while (st.state != 'S' || strcmp(st.comm, "sleep") != 0);
+	assert_true(process_use(cpu, pid, &use));
+	assert_string_equal(use.comm, "sleep");
+	assert_true(use.cgroup == id);
+	assert_false(use.kernel_thread);
+	assert_true(proc_same_start(use.start_time_ns, st.start_ticks));
+	assert_true(use.used_ns >= 10 * MS);
+	/* The fork and the joining were booked elsewhere. */
+	assert_true(use.used_ns >= cpu_stat_ns("named"));
+	live_kill(pid);
+	live_rmdir("named");
+}
+
+static void kernel_threads_are_told_apart(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("busy");
+	pid_t pid = live_fork("busy", fork_many, (void *)200);
+
+	(void)state;
+	assert_int_equal(live_wait(pid), 0);
+	/* RCU and softirq threads work for everything that ends; they live in the root. */
+	assert_true(cgroup_use(cpu, live_fs()->root_id).kernel_ns > 0);
+	assert_int_equal(cgroup_use(cpu, id).kernel_ns, 0);
+	live_rmdir("busy");
+}
+
+/* --- entries ---------------------------------------------------------------------------------- */
+
+static int process_map(void)
+{
+	uint32_t id = 0;
+	int newest = -1;
+
+	while (bpf_map_get_next_id(id, &id) == 0) {
+		struct bpf_map_info info = { 0 };
+		uint32_t size = sizeof(info);
+		int fd = bpf_map_get_fd_by_id(id);
+
+		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0 &&
+		    strcmp(info.name, "process_cpu") == 0) {
+			if (newest >= 0)
+				close(newest);
+			newest = fd;
+		} else if (fd >= 0) {
+			close(fd);
+		}
+	}
+	assert_true(newest >= 0);
+	return newest;
+}
+
+/* A pid that no process has. */
+static pid_t dead_pid(void)
+{
+	pid_t pid = live_fork(NULL, load_spin_ms, (void *)0);
+
+	live_wait(pid);
+	return pid;
+}
+
+static void leave_entry(uint32_t tgid)
+{
+	struct culprit_cpu_process old = { .start_time_ns = 1, .used_ns = 5 * NSEC_PER_SEC };
+	_cleanup_close_ int fd = process_map();
+
+	assert_int_equal(bpf_map_update_elem(fd, &tgid, &old, BPF_ANY), 0);
+}
+
+struct gone {
+	struct cpu_sense *cpu;
+	pid_t pid;
+};
+
+static bool is_gone(void *arg)
+{
+	const struct gone *gone = arg;
+	struct cpu_process_use use;
+
+	return !process_use(gone->cpu, gone->pid, &use);
+}
+
+static void the_entry_of_a_process_goes_with_it(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	pid_t pid = live_fork(NULL, load_spin, NULL);
+	struct gone gone = { cpu, pid };
+	struct cpu_process_use use;
+
+	(void)state;
+	while (!process_use(cpu, pid, &use) || use.used_ns < 5 * MS)
+		usleep(1000);
+	live_kill(pid);
+	assert_true(live_until(is_gone, &gone, 2000));
+}
+
+static void a_sweep_removes_what_was_left(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	struct cpu_process_use use;
+	pid_t pid = dead_pid();
+
+	(void)state;
+	leave_entry((uint32_t)pid);
+	assert_true(process_use(cpu, pid, &use));
+	cpu_sweep(cpu);
+	assert_false(process_use(cpu, pid, &use));
+	assert_true(process_use(cpu, getpid(), &use));
+}
+
+static void a_reused_pid_starts_anew(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	pid_t pid = dead_pid(), child;
+	struct clone_args args = { .exit_signal = SIGCHLD,
+				   .set_tid = (uintptr_t)&pid,
+				   .set_tid_size = 1 };
+	struct cpu_process_use use;
+
+	(void)state;
+	leave_entry((uint32_t)pid);
+	child = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	if (child == 0)
+		_exit(load_spin_ms((void *)1000000));
+	assert_int_equal(child, pid);
+	do
+		assert_true(process_use(cpu, pid, &use));
+	while (use.start_time_ns == 1 || use.used_ns < 5 * MS);
+	assert_true(use.used_ns < 4 * NSEC_PER_SEC);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+static void a_forgotten_cgroup_gives_its_last_counters(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("forget");
+	pid_t pid = live_fork("forget", load_spin_ms, (void *)20);
+	struct cpu_cgroup_use last;
+	uint64_t kernels_ns;
+
+	(void)state;
+	assert_int_equal(live_wait(pid), 0);
+	kernels_ns = cpu_stat_ns("forget");
+	live_rmdir("forget");
+	assert_int_equal(cpu_forget_cgroup(cpu, id, &last), 0);
+	assert_agrees(last.used_ns, kernels_ns, 1000);
+	assert_int_equal(cgroup_use(cpu, id).cgroup, 0);
+	assert_int_equal(cpu_forget_cgroup(cpu, id, &last), 0);
+	assert_int_equal(last.used_ns, 0);
+}
+
+static int losses_map(void)
+{
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "losses", sizeof(uint32_t),
+				sizeof(struct culprit_losses), 1, NULL);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void full_tables_are_counted_losses(void **state)
+{
+	_cleanup_close_ int losses_fd = losses_map();
+	const struct sense_options options = { .losses_fd = losses_fd };
+	const struct cpu_sizes sizes = { .cgroups = 2, .processes = 2 };
+	_cleanup_cpu_ struct cpu_sense *cpu = NULL;
+	struct culprit_losses losses;
+	uint32_t zero = 0;
+	char name[16];
+
+	(void)state;
+	/* The proof needs an entry of our own: others may have taken both places. */
+	for (int i = 0; !cpu && i < 50; i++)
+		(void)cpu_open_sized(&cpu, &options, &sizes, on_crossing, NULL);
+	assert_non_null(cpu);
+	for (int i = 0; i < 4; i++) {
+		pid_t pid;
+
+		snprintf(name, sizeof(name), "full%d", i);
+		live_cgroup(name);
+		pid = live_fork(name, load_spin_ms, (void *)10);
+		assert_int_equal(live_wait(pid), 0);
+		live_rmdir(name);
+	}
+	assert_int_equal(bpf_map_lookup_elem(losses_fd, &zero, &losses), 0);
+	assert_true(losses.cpu_cgroup_full > 0);
+	assert_true(losses.cpu_process_full > 0);
+}
+
+/* --- budgets ---------------------------------------------------------------------------------- */
+
+static void a_task_that_never_switches_crosses_at_a_tick(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("lone");
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(cpu_set_budget(cpu, 3, NSEC_PER_SEC, 50 * MS, false), 0);
+	watch(cpu, id, 3);
+	pid = live_fork("lone", load_spin, NULL);
+	pin_to(pid, last_cpu());
+	assert_true(crosses(cpu, &heard, 1, 2000));
+	assert_int_equal(heard.last.budget, 3);
+	assert_int_equal(heard.last.task.tgid, pid);
+	assert_true(heard.last.task.cgroup == id);
+	assert_true(heard.last.used_ns >= 50 * MS);
+	/* A tick is 10 ms at most (HZ=100). */
+	assert_true(heard.last.used_ns < 80 * MS);
+	assert_true(heard.last.task_used_ns <= heard.last.used_ns + 10 * MS);
+	assert_true(heard.last.cgroup_used_ns == heard.last.used_ns);
+	live_kill(pid);
+	live_rmdir("lone");
+}
+
+static void a_budget_crosses_again_only_when_armed_again(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("arm");
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(cpu_set_budget(cpu, 0, 500 * MS, 20 * MS, false), 0);
+	watch(cpu, id, 0);
+	pid = live_fork("arm", load_spin, NULL);
+	assert_true(crosses(cpu, &heard, 1, 2000));
+	assert_false(crosses(cpu, &heard, 2, 300));
+	assert_int_equal(cpu_arm(cpu, 0, 20 * MS), 0);
+	assert_true(crosses(cpu, &heard, 2, 1000));
+	live_kill(pid);
+	live_rmdir("arm");
+}
+
+static void a_cgroup_made_later_counts_for_its_nearest_known_ancestors_budget(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t used_ns;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(cpu_set_budget(cpu, 1, 10 * NSEC_PER_SEC, 30 * MS, false), 0);
+	watch(cpu, live_cgroup("top"), 1);
+	live_cgroup("top/made/later");
+	pid = live_fork("top/made/later", load_spin_ms, (void *)60);
+	assert_int_equal(live_wait(pid), 0);
+	assert_true(crosses(cpu, &heard, 1, 1000));
+	assert_int_equal(cpu_value(cpu, 1, &used_ns), 0);
+	assert_true(used_ns >= 55 * MS);
+	live_rmdir("top/made/later");
+	live_rmdir("top/made");
+	live_rmdir("top");
+}
+
+static void every_burst_crosses_whenever_it_comes(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+
+	(void)state;
+	assert_int_equal(cpu_set_budget(cpu, 2, 400 * MS, 20 * MS, false), 0);
+	watch(cpu, live_cgroup("burst"), 2);
+	for (unsigned int i = 0; i < 6; i++) {
+		pid_t pid = live_fork("burst", load_spin_ms, (void *)50);
+
+		assert_int_equal(live_wait(pid), 0);
+		assert_true(crosses(cpu, &heard, i + 1, 100));
+		/* An odd distance, so that the bursts fall differently into any fixed raster. */
+		usleep(450000 + 37000 * i);
+		assert_int_equal(cpu_arm(cpu, 2, 20 * MS), 0);
+	}
+	live_rmdir("burst");
+}
+
+static void the_window_slides_past_what_is_old(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t used_ns;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(cpu_set_budget(cpu, 0, 300 * MS, NSEC_PER_SEC, false), 0);
+	watch(cpu, live_cgroup("slide"), 0);
+	pid = live_fork("slide", load_spin_ms, (void *)50);
+	assert_int_equal(live_wait(pid), 0);
+	assert_int_equal(cpu_value(cpu, 0, &used_ns), 0);
+	assert_true(used_ns >= 40 * MS);
+	usleep(320000);
+	assert_int_equal(cpu_value(cpu, 0, &used_ns), 0);
+	assert_int_equal(used_ns, 0);
+	live_rmdir("slide");
+}
+
+static void the_agent_does_not_count_for_a_budget(void **state)
+{
+	struct sense_options options = { .losses_fd = -1 };
+	uint64_t id = live_cgroup("agent");
+	pid_t pid = live_fork("agent", load_spin, NULL);
+	_cleanup_cpu_ struct cpu_sense *cpu = NULL;
+	uint64_t used_ns;
+
+	(void)state;
+	options.agent_pid = pid;
+	assert_int_equal(cpu_open(&cpu, &options, on_crossing, NULL), 0);
+	assert_int_equal(cpu_set_budget(cpu, 0, NSEC_PER_SEC, NSEC_PER_SEC, false), 0);
+	watch(cpu, id, 0);
+	while (cgroup_use(cpu, id).used_ns < 50 * MS)
+		usleep(1000);
+	assert_int_equal(cpu_value(cpu, 0, &used_ns), 0);
+	assert_int_equal(used_ns, 0);
+	live_kill(pid);
+	live_rmdir("agent");
+}
+
+static void niced_tasks_do_not_count_where_they_should_not(void **state)
+{
+	const uint16_t budgets[] = { 0, 1 };
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("nice"), nonnice_ns, all_ns;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(cpu_set_budget(cpu, 0, 10 * NSEC_PER_SEC, NSEC_PER_SEC, true), 0);
+	assert_int_equal(cpu_set_budget(cpu, 1, 10 * NSEC_PER_SEC, NSEC_PER_SEC, false), 0);
+	assert_int_equal(cpu_watch(cpu, id, budgets, 2), 0);
+	pid = live_fork("nice", spin_niced, (void *)60);
+	assert_int_equal(live_wait(pid), 0);
+	assert_int_equal(cpu_value(cpu, 0, &nonnice_ns), 0);
+	assert_int_equal(cpu_value(cpu, 1, &all_ns), 0);
+	assert_true(nonnice_ns < 5 * MS);
+	assert_true(all_ns >= 55 * MS);
+	live_rmdir("nice");
+}
+
+static void watching_loses_no_time_of_a_busy_cgroup(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("watched");
+	pid_t forker = live_fork("watched", fork_many, (void *)300);
+	pid_t spinner = live_fork("watched", load_spin_ms, (void *)200);
+
+	(void)state;
+	for (uint16_t i = 0; i < 20000; i++)
+		watch(cpu, id, i % 8);
+	assert_int_equal(live_wait(spinner), 0);
+	assert_int_equal(live_wait(forker), 0);
+	assert_agrees(cgroup_use(cpu, id).used_ns, cpu_stat_ns("watched"), 200);
+	live_rmdir("watched");
+}
+
+static void what_cannot_be_is_refused(void **state)
+{
+	const uint16_t many[CULPRIT_CPU_BUDGETS_PER_CGROUP + 1] = { 0 };
+	const uint16_t beyond = CULPRIT_CPU_BUDGETS;
+	struct sense_options options = { .source = "crystal ball", .losses_fd = -1 };
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	struct cpu_sense *none = NULL;
+	uint64_t used_ns;
+
+	(void)state;
+	assert_int_equal(cpu_open(&none, &options, on_crossing, NULL), -EINVAL);
+	assert_int_equal(cpu_set_budget(cpu, CULPRIT_CPU_BUDGETS, MS, MS, false), -EINVAL);
+	assert_int_equal(cpu_set_budget(cpu, 0, 15, MS, false), -EINVAL);
+	assert_int_equal(cpu_arm(cpu, 7, MS), -EINVAL);
+	assert_int_equal(cpu_value(cpu, 7, &used_ns), -EINVAL);
+	assert_int_equal(cpu_watch(cpu, 1, many, CULPRIT_CPU_BUDGETS_PER_CGROUP + 1), -E2BIG);
+	assert_int_equal(cpu_watch(cpu, 1, &beyond, 1), -EINVAL);
+}
+
+/* --- rungs ------------------------------------------------------------------------------------ */
+
+static void every_rung_counts_and_crosses(void **state)
+{
+	(void)state;
+	for (const char *const *source = cpu_sources; *source; source++) {
+		struct heard heard = { 0 };
+		_cleanup_cpu_ struct cpu_sense *cpu = open_rung(*source, &heard);
+		uint64_t id = live_cgroup("rung");
+		pid_t pid;
+
+		assert_string_equal(cpu_status(cpu)->source, *source);
+		assert_int_equal(cpu_set_budget(cpu, 0, 2 * NSEC_PER_SEC, 50 * MS, false), 0);
+		watch(cpu, id, 0);
+		pid = live_fork("rung", load_spin_ms, (void *)150);
+		assert_int_equal(live_wait(pid), 0);
+		if (!crosses(cpu, &heard, 1, 1500))
+			fail_msg("%s: no crossing", *source);
+		assert_true(heard.last.task.cgroup == id);
+		/* One switch in a thousand is not delivered here; then a stint is lost. */
+		assert_agrees(cgroup_use(cpu, id).used_ns, cpu_stat_ns("rung"), 50000);
+		live_rmdir("rung");
+	}
+}
+
+static void the_best_rung_is_chosen_and_says_so(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+
+	(void)state;
+	assert_string_equal(cpu_status(cpu)->name, "cpu");
+	assert_string_equal(cpu_status(cpu)->source, cpu_sources[0]);
+	assert_string_equal(cpu_status(cpu)->why, "");
+	assert_null(cpu_status(cpu)->blind[0]);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(time_of_a_cgroup_is_what_cpu_stat_says),
+		cmocka_unit_test(a_moved_task_is_charged_to_the_cgroup_it_is_in),
+		cmocka_unit_test(a_process_is_named_and_timed),
+		cmocka_unit_test(kernel_threads_are_told_apart),
+		cmocka_unit_test(the_entry_of_a_process_goes_with_it),
+		cmocka_unit_test(a_sweep_removes_what_was_left),
+		cmocka_unit_test(a_reused_pid_starts_anew),
+		cmocka_unit_test(a_forgotten_cgroup_gives_its_last_counters),
+		cmocka_unit_test(full_tables_are_counted_losses),
+		cmocka_unit_test(a_task_that_never_switches_crosses_at_a_tick),
+		cmocka_unit_test(a_budget_crosses_again_only_when_armed_again),
+		cmocka_unit_test(a_cgroup_made_later_counts_for_its_nearest_known_ancestors_budget),
+		cmocka_unit_test(every_burst_crosses_whenever_it_comes),
+		cmocka_unit_test(the_window_slides_past_what_is_old),
+		cmocka_unit_test(the_agent_does_not_count_for_a_budget),
+		cmocka_unit_test(niced_tasks_do_not_count_where_they_should_not),
+		cmocka_unit_test(watching_loses_no_time_of_a_busy_cgroup),
+		cmocka_unit_test(what_cannot_be_is_refused),
+		cmocka_unit_test(every_rung_counts_and_crosses),
+		cmocka_unit_test(the_best_rung_is_chosen_and_says_so),
+	};
+
+	return cmocka_run_group_tests(tests, live_setup, live_teardown);
+}

@@ -1,0 +1,547 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The agent dies in every way there is, and nothing stays frozen or stopped. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "act/release.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "live.h"
+#include "mini.h"
+
+#define N_TARGETS	6 /* cgroups g0 …, and as many processes, the one in each */
+#define RANDOM_ROUNDS	60
+#define SILENCE_NS	(500 * NSEC_PER_MSEC)
+#define UNDONE_IN_MS	100
+#define CGROUP_NAME_LEN 16
+
+/* What the agents that these tests kill share with the test. */
+struct shared {
+	_Atomic pid_t guardian;
+	_Atomic unsigned int claims;
+	_Atomic unsigned int restarts;
+};
+
+static struct fixture {
+	struct shared *shared;
+	uint64_t cgroups[N_TARGETS];
+	pid_t frozen[N_TARGETS];  /* one in each cgroup */
+	pid_t stopped[N_TARGETS]; /* in a cgroup that nobody freezes */
+} fixture;
+
+static const char *name_of(int i)
+{
+	static char name[CGROUP_NAME_LEN];
+
+	snprintf(name, sizeof(name), "g%d", i);
+	return name;
+}
+
+static int setup_group(void **state)
+{
+	int r = live_setup(state);
+
+	if (r < 0)
+		return r;
+	/* Made here, so that the agents forked later have the same. */
+	(void)live_tmpdir();
+	/* Orphaned guardians become our children, so that none outlives this program unseen. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	fixture.shared = mmap(NULL, sizeof(*fixture.shared), PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (int i = 0; i < N_TARGETS; i++) {
+		fixture.cgroups[i] = live_cgroup(name_of(i));
+		fixture.frozen[i] = live_fork(name_of(i), load_sleep, NULL);
+		live_cgroup("stopped");
+		fixture.stopped[i] = live_fork("stopped", load_sleep, NULL);
+	}
+	for (int i = 0; i < N_TARGETS; i++)
+		while (live_cgroup_key(name_of(i), "cgroup.events", "populated") == 0)
+			usleep(500);
+	return 0;
+}
+
+/* --- agents to be killed ------------------------------------------------------------------------
+ */
+
+static void note_restart(void *user, enum act_news news, struct claim *claim)
+{
+	struct mini *m = user;
+
+	(void)claim;
+	if (news == ACT_GUARDIAN_LOST) {
+		fixture.shared->guardian = guardian_pid(m->guardian);
+		fixture.shared->restarts++;
+	}
+}
+
+static int start_agent(struct mini *m)
+{
+	int r;
+
+	*m = (struct mini){ 0 };
+	m->options.news = note_restart;
+	m->options.user = m;
+	m->guardian_options.silence_ns = SILENCE_NS;
+	r = mini_start(m);
+	if (r == 0)
+		fixture.shared->guardian = guardian_pid(m->guardian);
+	return r;
+}
+
+/* Claims and undoes at random for ever. */
+static int restless_agent(void *arg)
+{
+	unsigned int seed = (unsigned int)(uintptr_t)arg;
+	struct mini m;
+
+	if (start_agent(&m) < 0)
+		return 1;
+	for (;;) {
+		int i = rand_r(&seed) % N_TARGETS;
+		bool cgroup = rand_r(&seed) % 2;
+		struct target target = cgroup ? mini_cgroup_target(fixture.cgroups[i])
+					      : mini_process_target(fixture.stopped[i]);
+		struct claim *claim;
+		int r = act_claim(m.act, cgroup ? CLAIM_FREEZE : CLAIM_STOP, &target, "test", "",
+				  &claim);
+
+		if (r == -EEXIST)
+			act_undo(m.act, claim);
+		fixture.shared->claims++;
+		act_pulse(m.act);
+		sd_event_run(m.event, 0);
+	}
+	return 0;
+}
+
+/* Holds everything and beats. */
+static int steady_agent(void *unused)
+{
+	struct mini m;
+
+	(void)unused;
+	if (start_agent(&m) < 0)
+		return 1;
+	for (int i = 0; i < N_TARGETS; i++) {
+		mini_freeze(&m, fixture.cgroups[i]);
+		mini_stop_process(&m, fixture.stopped[i]);
+	}
+	fixture.shared->claims = 2 * N_TARGETS;
+	for (;;) {
+		sd_event_run(m.event, 20000);
+		act_pulse(m.act);
+	}
+	return 0;
+}
+
+static pid_t start(int (*agent)(void *), unsigned int seed)
+{
+	pid_t pid;
+
+	fixture.shared->claims = 0;
+	fixture.shared->guardian = 0;
+	fixture.shared->restarts = 0;
+	pid = live_fork(NULL, agent, (void *)(uintptr_t)seed);
+	return pid;
+}
+
+static bool holds_all(void *unused)
+{
+	(void)unused;
+	if (fixture.shared->claims < 2 * N_TARGETS)
+		return false;
+	for (int i = 0; i < N_TARGETS; i++)
+		if (!live_frozen(name_of(i)) || mini_state(fixture.stopped[i]) != 'T')
+			return false;
+	return true;
+}
+
+static bool nothing_held(void *unused)
+{
+	(void)unused;
+	for (int i = 0; i < N_TARGETS; i++)
+		if (mini_asked_to_freeze(name_of(i)) || live_frozen(name_of(i)) ||
+		    mini_state(fixture.stopped[i]) == 'T')
+			return false;
+	return true;
+}
+
+static bool has_guardian(void *unused)
+{
+	(void)unused;
+	return fixture.shared->guardian != 0;
+}
+
+static bool has_claimed(void *unused)
+{
+	(void)unused;
+	return fixture.shared->claims > 0;
+}
+
+static bool has_new_guardian(void *unused)
+{
+	(void)unused;
+	return fixture.shared->restarts > 0 && fixture.shared->guardian != 0;
+}
+
+static bool ledger_is_empty(void *unused)
+{
+	(void)unused;
+	return mini_ledger_count() == 0;
+}
+
+static bool process_is_gone(void *pid)
+{
+	char state = mini_state(*(pid_t *)pid);
+
+	return state == '-' || state == 'Z';
+}
+
+static void reap_guardian(void)
+{
+	pid_t pid = fixture.shared->guardian;
+
+	assert_true(live_until(process_is_gone, &pid, 1000));
+	waitpid(pid, NULL, WNOHANG);
+}
+
+static void assert_all_undone(void)
+{
+	assert_true(live_until(nothing_held, NULL, UNDONE_IN_MS));
+	assert_true(live_until(ledger_is_empty, NULL, UNDONE_IN_MS));
+	reap_guardian();
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+static void killed_at_random_the_agent_leaves_nothing_held(void **state)
+{
+	unsigned int seed = (unsigned int)getpid();
+
+	(void)state;
+	for (int round = 0; round < RANDOM_ROUNDS; round++) {
+		pid_t pid = start(restless_agent, seed + (unsigned int)round);
+
+		/* From before the first claim to some hundred later. */
+		if (round % 4 != 0)
+			assert_true(live_until(has_claimed, NULL, 5000));
+		else
+			assert_true(live_until(has_guardian, NULL, 5000));
+		usleep((unsigned int)rand_r(&seed) % 8000);
+		live_kill(pid);
+		assert_all_undone();
+	}
+}
+
+static void terminating_signals_do_not_move_the_guardian(void **state)
+{
+	pid_t pid = start(steady_agent, 0), guardian;
+
+	(void)state;
+	assert_true(live_until(holds_all, NULL, 5000));
+	guardian = fixture.shared->guardian;
+	kill(guardian, SIGTERM);
+	kill(guardian, SIGINT);
+	kill(guardian, SIGHUP);
+	kill(guardian, SIGQUIT);
+	kill(guardian, SIGUSR1);
+	kill(guardian, SIGPIPE);
+	live_kill(pid);
+	assert_all_undone();
+	assert_int_equal(fixture.shared->restarts, 0);
+}
+
+static void a_silent_agent_is_killed_and_undone(void **state)
+{
+	pid_t pid = start(steady_agent, 0);
+	uint64_t begin;
+
+	(void)state;
+	assert_true(live_until(holds_all, NULL, 5000));
+	kill(pid, SIGSTOP);
+	begin = monotonic_ns();
+	assert_int_equal(live_wait(pid), 128 + SIGKILL);
+	/* Not before its time. */
+	assert_true(monotonic_ns() - begin > SILENCE_NS * 3 / 5);
+	assert_all_undone();
+}
+
+static void an_agent_without_claims_may_be_silent(void **state)
+{
+	struct mini m;
+	struct pollfd p = { .events = POLLIN };
+
+	(void)state;
+	assert_int_equal(start_agent(&m), 0);
+	p.fd = guardian_pidfd(m.guardian);
+	assert_int_equal(poll(&p, 1, (int)(2 * SILENCE_NS / NSEC_PER_MSEC)), 0);
+	mini_stop(&m);
+}
+
+static void a_killed_guardian_is_replaced_and_the_new_one_undoes(void **state)
+{
+	pid_t pid = start(steady_agent, 0), old;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_true(live_until(holds_all, NULL, 5000));
+		fixture.shared->restarts = 0;
+		old = fixture.shared->guardian;
+		kill(old, SIGKILL);
+		assert_true(live_until(has_new_guardian, NULL, 5000));
+		assert_int_not_equal(fixture.shared->guardian, old);
+		/* Nothing was let go meanwhile. */
+		assert_true(holds_all(NULL));
+	}
+	live_kill(pid);
+	assert_all_undone();
+}
+
+static void a_guardian_that_hangs_is_replaced(void **state)
+{
+	pid_t pid = start(steady_agent, 0);
+
+	(void)state;
+	assert_true(live_until(holds_all, NULL, 5000));
+	kill(fixture.shared->guardian, SIGSTOP);
+	assert_true(live_until(has_new_guardian, NULL, 5000));
+	live_kill(pid);
+	assert_all_undone();
+}
+
+static void copies_of_its_descriptors_do_not_keep_a_dead_agent_alive(void **state)
+{
+	enum {
+		N_FDS = 64
+	};
+	pid_t pid = start(steady_agent, 0);
+	int copies[N_FDS], agent;
+
+	(void)state;
+	assert_true(live_until(holds_all, NULL, 5000));
+	/* Holds a copy of all of the agent's descriptors, as a job between fork and exec does. */
+	agent = pidfd_open(pid, 0);
+	for (int fd = 0; fd < N_FDS; fd++)
+		copies[fd] = pidfd_getfd(agent, fd, 0);
+	assert_true(copies[3] >= 0);
+	live_kill(pid);
+	assert_all_undone();
+	for (int fd = 0; fd < N_FDS; fd++)
+		closep(&copies[fd]);
+	close(agent);
+}
+
+static void the_guardian_keeps_no_descriptor_but_its_own(void **state)
+{
+	struct mini m;
+	unsigned int n = 0;
+	char path[64];
+	int extra = open("/dev/zero", O_RDONLY);
+
+	(void)state;
+	assert_int_equal(start_agent(&m), 0);
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)guardian_pid(m.guardian));
+	_cleanup_closedir_ DIR *dir = opendir(path);
+
+	while (readdir(dir))
+		n++;
+	/* ".", "..", 0 to 2 on /dev/null, socket, pidfd of the agent, ledger. */
+	assert_int_equal(n, 2 + 3 + 3);
+	close(extra);
+	mini_stop(&m);
+}
+
+static void the_guardian_does_what_it_can_to_survive(void **state)
+{
+	char path[64], status[4096];
+	const char *locked;
+	struct mini m;
+
+	(void)state;
+	assert_int_equal(start_agent(&m), 0);
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)guardian_pid(m.guardian));
+	_cleanup_close_ int fd = open(path, O_RDONLY);
+	ssize_t n = read(fd, status, sizeof(status) - 1);
+
+	assert_true(n > 0);
+	status[n] = '\0';
+	assert_non_null(strstr(status, "Name:\t" GUARDIAN_NAME "\n"));
+	locked = strstr(status, "VmLck:");
+	assert_non_null(locked);
+	assert_true(strtoul(locked + 6, NULL, 10) > 100);
+	/* A session of its own: the terminal's signals do not reach it. */
+	assert_int_equal(getsid(guardian_pid(m.guardian)), guardian_pid(m.guardian));
+	mini_stop(&m);
+}
+
+/* As far as the ledger and no further. */
+static int agent_dies_after_the_ledger(void *unused)
+{
+	struct claim claim = { .id = 1,
+			       .holds = true,
+			       .target = { .kind = TARGET_CGROUP, .cgroup = fixture.cgroups[0] } };
+	struct mini m;
+
+	(void)unused;
+	if (start_agent(&m) < 0 || ledger_write(m.ledger, &claim) < 0)
+		return 1;
+	raise(SIGKILL);
+	return 0;
+}
+
+static int agent_dies_before_the_kernel(void *unused)
+{
+	struct claim claim = { .id = 1,
+			       .holds = true,
+			       .target = { .kind = TARGET_CGROUP, .cgroup = fixture.cgroups[0] } };
+	int fd;
+	_cleanup_close_ int dir = cgroupfs_open_id(live_fs(), fixture.cgroups[0]);
+	struct mini m;
+
+	(void)unused;
+	fd = openat(dir, "cgroup.freeze", O_RDWR | O_CLOEXEC);
+	if (start_agent(&m) < 0 || ledger_write(m.ledger, &claim) < 0 ||
+	    guardian_add(m.guardian, &claim, &fd, 1) < 0)
+		return 1;
+	raise(SIGKILL);
+	return 0;
+}
+
+static void a_claim_that_was_never_carried_out_leaves_the_ledger(void **state)
+{
+	(void)state;
+	assert_int_equal(live_wait(start(agent_dies_after_the_ledger, 0)), 128 + SIGKILL);
+	assert_all_undone();
+	assert_int_equal(live_wait(start(agent_dies_before_the_kernel, 0)), 128 + SIGKILL);
+	assert_all_undone();
+}
+
+static void a_new_agent_waits_for_the_guardian_of_a_dead_one(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		pid_t pid = start(steady_agent, 0);
+		struct mini m;
+
+		assert_true(live_until(holds_all, NULL, 5000));
+		live_kill(pid);
+		/* At once: the guardian of the dead one is still at work. */
+		assert_int_equal(start_agent(&m), 0);
+		assert_true(nothing_held(NULL));
+		assert_int_equal(mini_ledger_count(), 0);
+		mini_stop(&m);
+	}
+}
+
+static void a_hanging_guardian_of_a_dead_agent_is_done_with(void **state)
+{
+	pid_t pid = start(steady_agent, 0), holder, guardian;
+	struct release_options release = { .state_dir = mini_state_dir() };
+	char what[256];
+
+	(void)state;
+	assert_true(live_until(holds_all, NULL, 5000));
+	guardian = fixture.shared->guardian;
+	kill(guardian, SIGSTOP);
+	live_kill(pid);
+	assert_true(holds_all(NULL));
+	assert_int_equal(release_all(&release, &holder, what, sizeof(what)), 2 * N_TARGETS);
+	assert_all_undone();
+}
+
+static void stopping_the_guardian_lets_it_end(void **state)
+{
+	struct mini m;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(start_agent(&m), 0);
+	pid = guardian_pid(m.guardian);
+	mini_stop(&m);
+	assert_int_equal(mini_state(pid), '-');
+}
+
+static int remove_pin(const char *dir)
+{
+	return unlink(dir) < 0 ? -errno : 0;
+}
+
+static const char *pin_path(void)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/pin", live_tmpdir());
+	return path;
+}
+
+static int agent_with_pins(void *unused)
+{
+	struct mini m = { .guardian_options = { .pin_dir = pin_path(),
+						.remove_pins = remove_pin } };
+
+	(void)unused;
+	if (mini_start(&m) < 0)
+		return 1;
+	fixture.shared->guardian = guardian_pid(m.guardian);
+	pause();
+	return 0;
+}
+
+static bool pin_is_gone(void *unused)
+{
+	(void)unused;
+	return access(pin_path(), F_OK) < 0;
+}
+
+static void a_dead_agents_pins_are_removed(void **state)
+{
+	pid_t pid;
+
+	(void)state;
+	close(open(pin_path(), O_CREAT | O_WRONLY, 0600));
+	pid = start(agent_with_pins, 0);
+	assert_true(live_until(has_guardian, NULL, 5000));
+	assert_false(pin_is_gone(NULL));
+	live_kill(pid);
+	assert_true(live_until(pin_is_gone, NULL, 1000));
+	reap_guardian();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(killed_at_random_the_agent_leaves_nothing_held),
+		cmocka_unit_test(terminating_signals_do_not_move_the_guardian),
+		cmocka_unit_test(a_silent_agent_is_killed_and_undone),
+		cmocka_unit_test(an_agent_without_claims_may_be_silent),
+		cmocka_unit_test(a_killed_guardian_is_replaced_and_the_new_one_undoes),
+		cmocka_unit_test(a_guardian_that_hangs_is_replaced),
+		cmocka_unit_test(copies_of_its_descriptors_do_not_keep_a_dead_agent_alive),
+		cmocka_unit_test(the_guardian_keeps_no_descriptor_but_its_own),
+		cmocka_unit_test(the_guardian_does_what_it_can_to_survive),
+		cmocka_unit_test(a_claim_that_was_never_carried_out_leaves_the_ledger),
+		cmocka_unit_test(a_new_agent_waits_for_the_guardian_of_a_dead_one),
+		cmocka_unit_test(a_hanging_guardian_of_a_dead_agent_is_done_with),
+		cmocka_unit_test(stopping_the_guardian_lets_it_end),
+		cmocka_unit_test(a_dead_agents_pins_are_removed),
+	};
+
+	return cmocka_run_group_tests(tests, setup_group, live_teardown);
+}

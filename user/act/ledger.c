@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "act/ledger.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "act/safedir.h"
+#include "act/undo.h"
+#include "lib/cleanup.h"
+
+#define LOCK_AGENT    0
+#define LOCK_GUARDIAN 1
+
+/* A guardian undoes 256 claims in a few milliseconds; one that takes this long hangs. */
+#define GUARDIAN_WAIT_MS 2000
+#define KILL_WAIT_MS	 1000
+
+#define DAMAGED UINT64_MAX /* in ids[]: the slot is in use, but not by a claim that we can name */
+
+struct ledger {
+	int fd;
+	char boot_id[BOOT_ID_LEN];
+	uint64_t ids[CLAIM_MAX]; /* what each slot holds; 0: nothing */
+};
+
+int ledger_fd(const struct ledger *ledger)
+{
+	return ledger->fd;
+}
+
+/* --- locks ------------------------------------------------------------------------------------ */
+
+static int lock_byte(int fd, off_t byte)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_start = byte, .l_len = 1 };
+
+	if (fcntl(fd, F_SETLK, &lock) == 0)
+		return 0;
+	return errno == EACCES || errno == EAGAIN ? -EBUSY : -errno;
+}
+
+/* Pid of the process that has the lock, 0 when none has. */
+static pid_t lock_holder(int fd, off_t byte)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_start = byte, .l_len = 1 };
+
+	if (fcntl(fd, F_GETLK, &lock) < 0 || lock.l_type == F_UNLCK)
+		return 0;
+	return lock.l_pid;
+}
+
+int ledger_lock_guardian(struct ledger *ledger)
+{
+	return lock_byte(ledger->fd, LOCK_GUARDIAN);
+}
+
+static void wait_end(int pidfd, int timeout_ms)
+{
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+
+	while (poll(&p, 1, timeout_ms) < 0 && errno == EINTR)
+		;
+}
+
+/* The agent of that guardian is gone, or we would not have the agent's lock. */
+static int wait_for_guardian(int fd, pid_t *holder)
+{
+	for (int attempt = 0; attempt < 3; attempt++) {
+		_cleanup_close_ int pidfd = -1;
+
+		*holder = lock_holder(fd, LOCK_GUARDIAN);
+		if (*holder == 0)
+			return 0;
+		pidfd = pidfd_open(*holder, 0);
+		/* Still its pid? Then the descriptor is surely of the guardian. */
+		if (pidfd < 0 || lock_holder(fd, LOCK_GUARDIAN) != *holder)
+			continue;
+		wait_end(pidfd, GUARDIAN_WAIT_MS);
+		if (lock_holder(fd, LOCK_GUARDIAN) != *holder)
+			continue;
+		(void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+		wait_end(pidfd, KILL_WAIT_MS);
+	}
+	return lock_holder(fd, LOCK_GUARDIAN) == 0 ? 0 : -EBUSY;
+}
+
+static int lock_ledger(int fd, pid_t *holder)
+{
+	int r;
+
+	/* A holder that ends between the two calls leaves the lock free: try again. */
+	for (int attempt = 0; attempt < 3; attempt++) {
+		r = lock_byte(fd, LOCK_AGENT);
+		if (r != -EBUSY)
+			break;
+		*holder = lock_holder(fd, LOCK_AGENT);
+		if (*holder != 0)
+			return r;
+	}
+	return r < 0 ? r : wait_for_guardian(fd, holder);
+}
+
+/* --- slots ------------------------------------------------------------------------------------ */
+
+static int read_slot(const struct ledger *ledger, unsigned int slot, char text[LEDGER_SLOT_SIZE])
+{
+	ssize_t n = pread(ledger->fd, text, LEDGER_SLOT_SIZE, (off_t)slot * LEDGER_SLOT_SIZE);
+
+	if (n < 0)
+		return -errno;
+	return n == LEDGER_SLOT_SIZE ? 0 : -EIO;
+}
+
+static int write_slot(const struct ledger *ledger, unsigned int slot,
+		      const char text[LEDGER_SLOT_SIZE])
+{
+	ssize_t n;
+
+	do
+		n = pwrite(ledger->fd, text, LEDGER_SLOT_SIZE, (off_t)slot * LEDGER_SLOT_SIZE);
+	while (n < 0 && errno == EINTR);
+	return n == LEDGER_SLOT_SIZE ? 0 : -EIO;
+}
+
+static int empty_slot(const struct ledger *ledger, unsigned int slot)
+{
+	char text[LEDGER_SLOT_SIZE];
+
+	format_empty(text);
+	return write_slot(ledger, slot, text);
+}
+
+int ledger_slot(const struct ledger *ledger, uint64_t claim_id)
+{
+	for (int i = 0; i < CLAIM_MAX; i++)
+		if (ledger->ids[i] == claim_id)
+			return i;
+	return -ENOENT;
+}
+
+uint64_t ledger_next_id(const struct ledger *ledger)
+{
+	uint64_t top = 0;
+
+	for (int i = 0; i < CLAIM_MAX; i++)
+		if (ledger->ids[i] != DAMAGED && ledger->ids[i] > top)
+			top = ledger->ids[i];
+	return top + 1;
+}
+
+int ledger_write(struct ledger *ledger, const struct claim *claim)
+{
+	char text[LEDGER_SLOT_SIZE];
+	int slot = ledger_slot(ledger, claim->id);
+	int r;
+
+	if (slot < 0)
+		slot = ledger_slot(ledger, 0);
+	if (slot < 0)
+		return -ENOSPC;
+	format_claim(text, claim, ledger->boot_id);
+	r = write_slot(ledger, (unsigned int)slot, text);
+	if (r == 0)
+		ledger->ids[slot] = claim->id;
+	return r;
+}
+
+int ledger_clear(struct ledger *ledger, uint64_t claim_id)
+{
+	int slot = claim_id == 0 ? -ENOENT : ledger_slot(ledger, claim_id);
+	int r;
+
+	if (slot < 0)
+		return slot;
+	r = empty_slot(ledger, (unsigned int)slot);
+	if (r == 0)
+		ledger->ids[slot] = 0;
+	return r;
+}
+
+int ledger_empty(const struct ledger *ledger, const bool keep[static CLAIM_MAX])
+{
+	char text[LEDGER_SLOT_SIZE];
+	int r = 0;
+
+	for (unsigned int i = 0; i < CLAIM_MAX; i++) {
+		if (keep[i] || (read_slot(ledger, i, text) == 0 && format_is_empty(text)))
+			continue;
+		if (empty_slot(ledger, i) < 0)
+			r = -EIO;
+	}
+	return r;
+}
+
+int ledger_read(struct ledger *ledger, struct claim *claims, unsigned int max,
+		unsigned int *damaged)
+{
+	char text[LEDGER_SLOT_SIZE];
+	unsigned int n = 0;
+
+	*damaged = 0;
+	for (unsigned int i = 0; i < CLAIM_MAX && n < max; i++) {
+		int r = read_slot(ledger, i, text);
+
+		if (r < 0)
+			return r;
+		r = parse_claim(text, ledger->boot_id, &claims[n]);
+		if (r == 0)
+			n++;
+		else if (r == -EBADMSG)
+			(*damaged)++;
+	}
+	return (int)n;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+/* Gives every slot its page and its spaces, and learns what is in it. */
+static int prepare(struct ledger *ledger)
+{
+	char text[LEDGER_SLOT_SIZE];
+	struct claim claim;
+	int r = posix_fallocate(ledger->fd, 0, (off_t)CLAIM_MAX * LEDGER_SLOT_SIZE);
+
+	if (r != 0)
+		return -r;
+	for (unsigned int i = 0; i < CLAIM_MAX; i++) {
+		r = read_slot(ledger, i, text);
+		if (r < 0)
+			return r;
+		r = parse_claim(text, ledger->boot_id, &claim);
+		ledger->ids[i] = r == 0 || r == -ESTALE ? claim.id : r == -EBADMSG ? DAMAGED : 0;
+		if (r == -ENODATA && text[0] != ' ') {
+			r = empty_slot(ledger, i);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+static int read_boot_id(char buf[static BOOT_ID_LEN])
+{
+	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, BOOT_ID_LEN - 1);
+	if (n != BOOT_ID_LEN - 1)
+		return -EIO;
+	buf[n] = '\0';
+	return 0;
+}
+
+/* In a safe directory the file is as root made it; a mistake of root's is still a mistake. */
+static int check_file(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || (st.st_mode & (S_IWGRP | S_IWOTH)) ||
+	    (st.st_uid != 0 && st.st_uid != geteuid()))
+		return -EPERM;
+	return 0;
+}
+
+static int open_ledger(struct ledger **out, const char *dir, bool make, pid_t *holder, char *what,
+		       size_t what_size)
+{
+	_cleanup_(ledger_closep)
+	struct ledger *ledger = calloc(1, sizeof(*ledger));
+	_cleanup_close_ int dirfd = -1;
+	int r;
+
+	if (!ledger)
+		return -ENOMEM;
+	ledger->fd = -1;
+	dirfd = safedir_open(dir, make, what, what_size);
+	if (dirfd < 0)
+		return dirfd;
+	snprintf(what, what_size, "%s/ledger", dir);
+	ledger->fd =
+		openat(dirfd, "ledger",
+		       O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | (make ? O_CREAT : 0), 0600);
+	if (ledger->fd < 0)
+		return errno == ELOOP ? -EPERM : -errno;
+	r = check_file(ledger->fd);
+	if (r == 0)
+		r = lock_ledger(ledger->fd, holder);
+	if (r == 0)
+		r = read_boot_id(ledger->boot_id);
+	if (r == 0)
+		r = prepare(ledger);
+	if (r < 0)
+		return r;
+	*out = take_ptr(ledger);
+	return 0;
+}
+
+int ledger_open(struct ledger **out, const char *dir, pid_t *holder, char *what, size_t what_size)
+{
+	return open_ledger(out, dir, true, holder, what, what_size);
+}
+
+int ledger_open_existing(struct ledger **out, const char *dir, pid_t *holder, char *what,
+			 size_t what_size)
+{
+	return open_ledger(out, dir, false, holder, what, what_size);
+}
+
+void ledger_close(struct ledger *ledger)
+{
+	if (!ledger)
+		return;
+	if (ledger->fd >= 0)
+		close(ledger->fd);
+	free(ledger);
+}
+
+/* --- releasing -------------------------------------------------------------------------------- */
+
+struct release {
+	struct claim claim;
+	unsigned int slot;
+	int error;
+};
+
+static int newest_first(const void *a, const void *b)
+{
+	uint64_t left = ((const struct release *)a)->claim.id;
+	uint64_t right = ((const struct release *)b)->claim.id;
+
+	return left < right ? 1 : left > right ? -1 : 0;
+}
+
+static int gather(struct ledger *ledger, struct release *list, unsigned int *count)
+{
+	char text[LEDGER_SLOT_SIZE];
+
+	*count = 0;
+	for (unsigned int i = 0; i < CLAIM_MAX; i++) {
+		struct release *item = &list[*count];
+
+		if (ledger->ids[i] == 0)
+			continue;
+		item->slot = i;
+		item->error = read_slot(ledger, i, text);
+		if (item->error < 0)
+			return item->error;
+		item->error = parse_claim(text, ledger->boot_id, &item->claim);
+		if (item->error != -ENODATA)
+			(*count)++;
+	}
+	qsort(list, *count, sizeof(*list), newest_first);
+	return 0;
+}
+
+static void undo_list(const struct cgroupfs *fs, struct release *list, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (list[i].error == 0 && list[i].claim.holds)
+			list[i].error = undo_target(fs, &list[i].claim.target);
+	for (unsigned int level = 0; level < CLAIM_SHELLS; level++) {
+		for (unsigned int i = 0; i < n; i++) {
+			const struct claim *claim = &list[i].claim;
+
+			if (list[i].error == 0 && claim->holds && level < claim->n_shells)
+				list[i].error = undo_process(claim->shells[level].pid,
+							     claim->shells[level].start_time_ns);
+		}
+	}
+}
+
+int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
+		   void (*told)(void *user, const struct claim *claim, int error), void *user)
+{
+	_cleanup_free_ struct release *list = calloc(CLAIM_MAX, sizeof(*list));
+	unsigned int n;
+	int undone = 0;
+	int r;
+
+	if (!list)
+		return -ENOMEM;
+	r = gather(ledger, list, &n);
+	if (r < 0)
+		return r;
+	undo_list(fs, list, n);
+	for (unsigned int i = 0; i < n; i++) {
+		bool forget =
+			list[i].error == 0 || list[i].error == -EBADMSG || list[i].error == -ESTALE;
+
+		if (told && list[i].error != -ESTALE)
+			told(user, &list[i].claim, list[i].error);
+		if (!forget)
+			continue;
+		undone += list[i].error == 0;
+		r = empty_slot(ledger, list[i].slot);
+		if (r < 0)
+			return r;
+		ledger->ids[list[i].slot] = 0;
+	}
+	return undone;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the guardian does in its own process, and the messages between it and the agent. */
+#ifndef CULPRIT_ACT_VIGIL_H
+#define CULPRIT_ACT_VIGIL_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "act/guardian.h"
+
+#define VIGIL_FDS (1 + CLAIM_SHELLS)
+
+/* Looks at the heart-beat in one silence time. Several, so that a machine that stood still as a
+ * whole is not taken for a silent agent. */
+#define VIGIL_LOOKS 5
+
+enum vigil_kind {
+	VIGIL_READY, /* guardian to agent, once: it stands */
+	VIGIL_ADD,   /* with 1 to VIGIL_FDS descriptors */
+	VIGIL_DROP,
+	VIGIL_STOP,
+};
+
+struct vigil_message {
+	uint32_t kind;
+	uint32_t target_kind;
+	uint64_t claim_id;
+	uint32_t slot;
+	uint32_t padding;
+};
+
+/* Shared by the two processes. */
+struct vigil_page {
+	_Atomic uint64_t agent_beats;
+	_Atomic uint64_t guardian_beats;
+};
+
+struct vigil {
+	int sock;
+	int agent; /* pidfd */
+	struct vigil_page *page;
+	const struct guardian_options *options;
+};
+
+/* In the forked child; returns its exit status. */
+int vigil_keep(const struct vigil *vigil);
+
+#endif

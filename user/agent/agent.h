@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The agent wires sense, decide, act and tell to the event loop. This header is its inside, shared
+ * by the files of this room only.
+ *
+ * How it flows: a sense's record arrives → policies.c steps the policies that it concerns → holds.c
+ * turns a beginning or an end into claims of the act room → an event is queued → tell writes it
+ * when the loop is idle. Nothing on that way allocates, logs or waits.
+ */
+#ifndef CULPRIT_AGENT_AGENT_H
+#define CULPRIT_AGENT_AGENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "act/act.h"
+#include "act/guardian.h"
+#include "act/ledger.h"
+#include "decide/config.h"
+#include "decide/policy.h"
+#include "decide/protect.h"
+#include "lib/cgroupfs.h"
+#include "lib/clock.h"
+#include "sense/census.h"
+#include "sense/cpu.h"
+#include "sense/gpu.h"
+#include "sense/losses.h"
+#include "sense/pins.h"
+#include "sense/swap.h"
+#include "sense/tree.h"
+#include "tell/event.h"
+#include "tell/varlink.h"
+
+/* While something is held or about to be released the loop looks this often, so that a release
+ * comes within 100 ms of its time. */
+#define TICK_NS (100 * NSEC_PER_MSEC)
+
+#define MAX_HOLDERS   32 /* policies that hold one target at the same time */
+#define MAX_SOURCES   8
+#define MAX_FOLLOWERS 32 /* clients that follow the events at the same time */
+
+/* What the command line says; it beats the file, also after a reload. */
+struct options {
+	const char *config_file;
+	bool config_required;
+	bool shadow;
+	const char *only, *state_dir, *socket, *pin_dir;
+	int log_level; /* -1: not given */
+	struct {
+		const char *sense, *source;
+	} sources[MAX_SOURCES];
+	unsigned int n_sources;
+};
+
+struct agent_workload {
+	const struct workload_config *config;
+	/* The living cgroups that the workload names, not those below them. */
+	struct tree_node **nodes;
+	unsigned int n_nodes, cap_nodes;
+	bool yields; /* some policy acts on it */
+};
+
+struct agent_policy {
+	const struct policy_config *config;
+	struct policy_rule rule;
+	struct policy_state state;
+	double value; /* at the last step */
+	uint64_t since_ms;
+	bool paused;
+	uint64_t paused_until_ns; /* 0: until resumed */
+	int budget;		  /* cpu: index of its budget, else -1 */
+	/* What the sense's last record said, for the event that may follow from it. */
+	uint64_t record_ns; /* CLOCK_MONOTONIC in the kernel; 0: no record, the tick saw it */
+	bool has_offender;
+	struct target offender;
+	char device[64];
+	uint64_t devices;		/* gpu: which of the sense's devices are meant, by index */
+	struct event_evidence evidence; /* of the last beginning */
+};
+
+/* A budget of the cpu sense: one watched set and window, shared by the policies that name both. */
+struct agent_budget {
+	bool others;
+	const struct pattern *of; /* when not others; the configuration's */
+	uint64_t window_ns;
+};
+
+/* One target that is held, by whom, and the claim that holds it. */
+struct hold {
+	bool used;
+	struct target target;
+	enum claim_action action;
+	struct claim *claim; /* NULL: shadow mode, or refused (error) */
+	int error;	     /* why there is no claim; told once */
+	struct agent_policy *holders[MAX_HOLDERS];
+	unsigned int n_holders;
+	bool by_operator;
+	uint64_t operator_until_ns; /* 0: until thawed */
+	bool let_go;	/* thawed by hand: its policies keep off until they have been quiet */
+	bool releasing; /* the kernel did not take the undoing yet */
+	uint64_t since_ms;
+	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
+};
+
+struct thrash_watch;
+struct sampler;
+
+struct agent {
+	sd_event *event;
+	struct options options;
+	struct config *config;
+
+	struct cgroupfs cgroups;
+	struct ledger *ledger;
+	struct guardian *guardian;
+	struct act *act;
+	struct pins *pins;
+	struct losses *losses;
+
+	struct tree *tree;
+	struct census *census;
+	struct cpu_sense *cpu;
+	struct gpu_sense *gpu;
+	struct swap_sense *swap;
+
+	struct events *events;
+	struct varlink_server *server;
+
+	struct agent_workload *workloads;
+	unsigned int n_workloads;
+	struct agent_policy *policies;
+	unsigned int n_policies;
+	struct agent_budget budgets[CULPRIT_CPU_BUDGETS];
+	unsigned int n_budgets;
+	struct hold holds[CLAIM_MAX];
+
+	struct thrash_watch *thrash; /* signal_thrash.c */
+	struct sampler *sampler;     /* sampler.c */
+
+	sd_event_source *timer; /* the tick or the pulse, whichever is due */
+	sd_event_source *flush; /* defers the telling to an idle loop */
+	uint64_t last_pulse_ns, last_settle_all_ns, last_sweep_ns;
+	uint64_t started_ms, started_ns;
+	uint64_t wakeups_start; /* voluntary context switches until the loop began */
+	struct varlink_call *followers[MAX_FOLLOWERS];
+	uint64_t pswpin_start;	 /* /proc/vmstat when we started */
+	const char *degraded[8]; /* what runs without, for status; static texts */
+	unsigned int n_degraded;
+	bool gpu_wanted;
+	uint64_t last_devices_ns;
+	sd_event_source *node_watches[16]; /* directories in which device nodes may appear */
+};
+
+/* agent.c */
+int agent_run(const struct options *options);
+/* Reads the configuration again. -EINVAL: it has errors (one line each in `lines`, unless NULL),
+ * the old one stays in force. */
+int agent_reload(struct agent *a, json_t *lines);
+void agent_degraded(struct agent *a, const char *text);
+/* Puts an event into the queue (shadow and time are filled in) and has it told soon. */
+void agent_tell(struct agent *a, struct event *event);
+/* Sets the timer to when the policies next need a look. */
+void agent_schedule(struct agent *a);
+
+/* senses.c */
+int senses_open(struct agent *a);
+void senses_close(struct agent *a);
+unsigned int senses_each(const struct agent *a, const struct sense_status **out, unsigned int max);
+int senses_support(const struct options *options, bool json);
+
+/* workloads.c: which cgroups the workloads name, which budgets each cgroup counts for */
+int workloads_build(struct agent *a);
+/* Sorts every living cgroup in, once policies and budgets are built. */
+void workloads_sort_in(struct agent *a);
+void workloads_free(struct agent *a);
+void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node);
+struct agent_workload *workload_find(struct agent *a, const char *name);
+bool workload_contains(const struct agent_workload *w, const char *cgroup_path);
+void target_of_node(struct target *target, const struct tree_node *node);
+
+/* policies.c: the policies' run-time */
+int policies_build(struct agent *a);
+/* Reload: takes over the state of the old policies that still mean the same, lets the others' holds
+ * go. */
+void policies_inherit(struct agent *a, const struct config *old_config,
+		      struct agent_policy *old_policies, unsigned int n_old);
+void policies_free(struct agent *a);
+struct agent_policy *policy_find(struct agent *a, const char *name);
+bool policy_holds(const struct agent_policy *p);
+/* Steps one policy; begins or releases its holds. */
+void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns);
+/* All policies, with the values of now; the tick. */
+void policies_tick(struct agent *a, uint64_t now_ns);
+/* By when the next look is due, UINT64_MAX: no need. */
+uint64_t policies_next_ns(const struct agent *a, uint64_t now_ns);
+void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
+void policy_resume(struct agent *a, struct agent_policy *p);
+const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
+
+/* signal_cpu.c */
+void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing);
+double cpu_signal_value(struct agent *a, struct agent_policy *p);
+int cpu_signal_build(struct agent *a);
+void cpu_signal_arm(struct agent *a, unsigned int budget);
+
+/* signal_gpu.c */
+void gpu_signal_change(void *agent, const struct gpu_change *change);
+double gpu_signal_value(struct agent *a, struct agent_policy *p);
+int gpu_signal_build(struct agent *a);
+void gpu_signal_tick(struct agent *a, uint64_t now_ns);
+uint64_t gpu_signal_next_ns(const struct agent *a, uint64_t now_ns);
+/* Attaches what costs others something only while an active policy needs it. */
+void gpu_signal_want(struct agent *a);
+
+/* signal_thrash.c */
+void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *crossing);
+double thrash_signal_value(struct agent *a, struct agent_policy *p);
+int thrash_signal_build(struct agent *a);
+void thrash_signal_free(struct agent *a);
+void thrash_signal_pulse(struct agent *a, uint64_t now_ns);
+/* Finds the offender and holds it; called when a thrash policy begins. */
+void thrash_signal_begin(struct agent *a, struct agent_policy *p);
+
+/* holds.c */
+/* Holds the target for the policy: a new claim, or one more holder of an old one. */
+int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,
+	       enum claim_action action, const char *reason);
+int hold_by_operator(struct agent *a, const struct target *target, uint64_t until_ns,
+		     const char *reason, struct hold **out);
+/* Takes the policy off all its holds, or off one; undoes those that nobody holds any more. */
+void holds_release(struct agent *a, struct agent_policy *p, const char *why);
+/* Reload: the new policy holds what the old one held. */
+void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p);
+void hold_release_one(struct agent *a, struct hold *h, const char *why);
+void holds_retry(struct agent *a, uint64_t now_ns);
+struct hold *hold_find(struct agent *a, const struct target *target);
+bool holds_any(const struct agent *a);
+void holds_news(void *agent, enum act_news news, struct claim *claim);
+
+/* sampler.c: two looks at the counters make the rates of `top` */
+void sampler_top(struct agent *a, struct varlink_call *call);
+void sampler_free(struct agent *a);
+void sampler_pulse(struct agent *a, uint64_t now_ns);
+/* A cgroup was removed: its counters go to its parent's total. */
+void sampler_forget(struct agent *a, struct tree_node *node);
+
+/* control.c: the methods of io.culprit.Agent; report.c: the objects that they answer with */
+extern const struct varlink_method control_methods[];
+void control_follow(void *agent, json_t *event);
+json_t *report_status(struct agent *a);
+json_t *report_why(struct agent *a, const char *name, bool *known);
+json_t *report_claim(const struct hold *h);
+
+#endif

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Holds: which target is held, by which policies or by the operator, and through which claim. A
+ * target is let go when nobody holds it any more.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "lib/cleanup.h"
+
+static bool same_target(const struct target *x, const struct target *y)
+{
+	if (x->kind != y->kind)
+		return false;
+	if (x->kind == TARGET_CGROUP)
+		return x->cgroup == y->cgroup;
+	return x->pid == y->pid && x->start_time_ns == y->start_time_ns;
+}
+
+struct hold *hold_find(struct agent *a, const struct target *target)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		if (a->holds[i].used && same_target(&a->holds[i].target, target))
+			return &a->holds[i];
+	return NULL;
+}
+
+bool holds_any(const struct agent *a)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		if (a->holds[i].used)
+			return true;
+	return false;
+}
+
+static struct hold *new_hold(struct agent *a, const struct target *target, enum claim_action action)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+
+		if (h->used)
+			continue;
+		*h = (struct hold){
+			.used = true,
+			.target = *target,
+			.action = action,
+			.since_ms = unix_ms(),
+		};
+		return h;
+	}
+	return NULL;
+}
+
+static int holder_index(const struct hold *h, const struct agent_policy *p)
+{
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		if (h->holders[i] == p)
+			return (int)i;
+	return -1;
+}
+
+static const char *holder_name(const struct hold *h)
+{
+	return h->n_holders ? h->holders[0]->config->name : "operator";
+}
+
+static const char *error_text(int error)
+{
+	switch (-error) {
+	case EBUSY:
+		return "someone else has frozen or stopped it; it stays theirs";
+	case EPERM:
+		return "it is outside `only`, or the agent or one of its ancestors is in it";
+	case ESTALE:
+	case ESRCH:
+		return "it is gone";
+	case ENOSPC:
+		return "the ledger is full; nothing is done that could be forgotten";
+	case EIO:
+		return "the ledger cannot be written; nothing is done that could be forgotten";
+	case EHOSTDOWN:
+		return "the guardian is down; nothing is done that it could not undo";
+	case ENODATA:
+		return "nothing runs in it";
+	default:
+		return strerror(-error);
+	}
+}
+
+/* The event about a hold: who, whom, on what evidence. */
+static void tell_hold(struct agent *a, const struct hold *h, enum event_kind kind,
+		      const char *reason)
+{
+	struct event event = { .kind = kind, .has_target = true, .target = h->target };
+
+	snprintf(event.policy, sizeof(event.policy), "%s", holder_name(h));
+	snprintf(event.reason, sizeof(event.reason), "%s", reason);
+	if (h->claim)
+		event.claim_id = h->claim->id;
+	if (h->n_holders) {
+		const struct agent_policy *p = h->holders[0];
+
+		event.has_evidence = true;
+		event.evidence = p->evidence;
+		event.has_offender = p->has_offender;
+		event.offender = p->offender;
+		if (p->record_ns && h->claim && h->claim->since_ns > p->record_ns)
+			event.evidence.latency_us =
+				(h->claim->since_ns - p->record_ns) / NSEC_PER_USEC;
+	}
+	agent_tell(a, &event);
+}
+
+static enum event_kind begun_kind(enum claim_action action)
+{
+	switch (action) {
+	case CLAIM_STOP:
+		return EVENT_STOPPED;
+	case CLAIM_TERMINATE:
+		return EVENT_TERMINATED;
+	default:
+		return EVENT_FROZEN;
+	}
+}
+
+static enum event_kind undone_kind(enum claim_action action)
+{
+	return action == CLAIM_STOP ? EVENT_CONTINUED : EVENT_THAWED;
+}
+
+/* Tries to claim the hold's target. What is refused stays a hold without a claim, told once, and is
+ * tried again: the reason may go away while the signal still holds. */
+static void try_claim(struct agent *a, struct hold *h)
+{
+	struct claim *claim = NULL;
+	int before = h->error;
+	int r;
+
+	if (a->config->shadow) {
+		h->error = 0;
+		tell_hold(a, h, begun_kind(h->action), h->reason);
+		return;
+	}
+	r = act_claim(a->act, h->action, &h->target, holder_name(h), h->reason, &claim);
+	h->error = r;
+	if (r == 0) {
+		h->claim = claim;
+		claim->user = h;
+		return;
+	}
+	/* A target that is not running is left alone, and that is nothing to talk about. */
+	if (r != before && r != -ENODATA && r != -ESTALE && r != -ESRCH)
+		tell_hold(a, h, EVENT_REFUSED, error_text(r));
+}
+
+int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,
+	       enum claim_action action, const char *reason)
+{
+	struct hold *h = hold_find(a, target);
+
+	if (h && holder_index(h, p) >= 0)
+		return 0;
+	if (h) {
+		if (h->n_holders == MAX_HOLDERS)
+			return -E2BIG;
+		h->holders[h->n_holders++] = p;
+		h->releasing = false;
+		/* Ending is more than pausing: what one policy froze another may terminate. */
+		if (action != CLAIM_TERMINATE || h->action == CLAIM_TERMINATE || h->let_go)
+			return 0;
+		h->action = action;
+		snprintf(h->reason, sizeof(h->reason), "%s", reason);
+		if (h->claim)
+			return act_escalate(a->act, h->claim, p->config->name, reason);
+	} else {
+		h = new_hold(a, target, action);
+		if (!h)
+			return -ENOSPC;
+		h->holders[h->n_holders++] = p;
+	}
+	snprintf(h->reason, sizeof(h->reason), "%s", reason);
+	try_claim(a, h);
+	return h->error;
+}
+
+int hold_by_operator(struct agent *a, const struct target *target, uint64_t until_ns,
+		     const char *reason, struct hold **out)
+{
+	struct hold *h = hold_find(a, target);
+
+	if (!h) {
+		h = new_hold(a, target, target->kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP);
+		if (!h)
+			return -ENOSPC;
+	}
+	h->by_operator = true;
+	h->operator_until_ns = until_ns;
+	h->let_go = false;
+	h->releasing = false;
+	*out = h;
+	if (!h->claim) {
+		snprintf(h->reason, sizeof(h->reason), "%s", reason);
+		try_claim(a, h);
+		if (h->error) {
+			int r = h->error;
+
+			h->by_operator = false;
+			if (h->n_holders == 0)
+				h->used = false;
+			return r;
+		}
+	}
+	agent_schedule(a);
+	return 0;
+}
+
+/* Undoes the hold's claim. What the kernel does not take is tried again at the next tick. */
+static int undo(struct agent *a, struct hold *h, const char *why)
+{
+	enum event_kind kind = undone_kind(h->action);
+	bool told = a->config->shadow && !h->error;
+
+	if (h->claim) {
+		/* A terminate that is let go in the middle has nothing that could be given back. */
+		bool external = h->claim->state == CLAIM_EXTERNAL;
+		int r = act_undo(a->act, h->claim);
+
+		if (r < 0) {
+			h->releasing = true;
+			tell_hold(a, h, EVENT_ERROR,
+				  "it could not be let go; it is tried again each second");
+			return r;
+		}
+		told = h->action != CLAIM_TERMINATE && !external;
+	}
+	if (told)
+		tell_hold(a, h, kind, why);
+	h->claim = NULL;
+	return 0;
+}
+
+static void drop(struct agent *a, struct hold *h, const char *why)
+{
+	if (h->n_holders || h->by_operator)
+		return;
+	if (undo(a, h, why) == 0)
+		h->used = false;
+}
+
+void hold_release_one(struct agent *a, struct hold *h, const char *why)
+{
+	h->by_operator = false;
+	if (undo(a, h, why) < 0)
+		return;
+	/* Its policies keep off until their signal has been quiet: the hold stays, without a claim,
+	 * until they release it. */
+	h->let_go = h->n_holders > 0;
+	h->used = h->let_go;
+}
+
+void holds_release(struct agent *a, struct agent_policy *p, const char *why)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+		int at = h->used ? holder_index(h, p) : -1;
+
+		if (at < 0)
+			continue;
+		if (h->n_holders == 1 && !h->by_operator) {
+			/* Undone before the holder goes, so that the event names it. */
+			if (undo(a, h, why) == 0) {
+				h->used = false;
+				continue;
+			}
+		}
+		h->holders[at] = h->holders[--h->n_holders];
+	}
+}
+
+void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		for (unsigned int j = 0; a->holds[i].used && j < a->holds[i].n_holders; j++)
+			if (a->holds[i].holders[j] == old)
+				a->holds[i].holders[j] = p;
+}
+
+void holds_retry(struct agent *a, uint64_t now_ns)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+
+		if (!h->used)
+			continue;
+		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
+			h->by_operator = false;
+			drop(a, h, "the time that the operator gave is over");
+		} else if (h->releasing) {
+			continue; /* act tries again and tells ACT_UNDONE */
+		} else if (h->error == -ESTALE || h->error == -ESRCH) {
+			h->used = false;
+		} else if (h->error && !h->let_go) {
+			try_claim(a, h);
+		}
+	}
+}
+
+/* Does some policy's signal still hold (not merely its grace time)? */
+static bool still_wanted(const struct hold *h)
+{
+	if (h->by_operator)
+		return true;
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		if (h->holders[i]->state.phase == POLICY_HOLDING)
+			return true;
+	return false;
+}
+
+static void thawed_by_others(struct agent *a, struct hold *h)
+{
+	/* Twice is an opinion: then it is the operator's. */
+	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator &&
+	    act_refreeze(a->act, h->claim) == 0) {
+		tell_hold(a, h, EVENT_EXTERNAL_THAW,
+			  "someone else let it go; the signal still holds, so it is frozen again");
+		return;
+	}
+	tell_hold(a, h, EVENT_EXTERNAL_THAW,
+		  "someone else let it go; it is left to them until the signal has been quiet");
+}
+
+/* The claim is over and about to be freed. */
+static void over(struct hold *h, bool may_come_back)
+{
+	h->claim = NULL;
+	if (may_come_back && (h->n_holders || h->by_operator) && h->target.kind == TARGET_CGROUP)
+		h->error = -ENODATA;
+	else
+		h->used = false;
+}
+
+void holds_news(void *agent, enum act_news news, struct claim *claim)
+{
+	struct agent *a = agent;
+	struct hold *h = claim ? claim->user : NULL;
+
+	if (news == ACT_GUARDIAN_LOST) {
+		struct event event = { .kind = EVENT_ERROR };
+
+		snprintf(event.reason, sizeof(event.reason), "the guardian died; %s",
+			 guardian_pid(a->guardian) > 0
+				 ? "a new one has taken over all claims"
+				 : "none could be started, so nothing new is held");
+		agent_tell(a, &event);
+		return;
+	}
+	if (!h)
+		return;
+	switch (news) {
+	case ACT_HELD:
+		tell_hold(a, h, begun_kind(h->action), h->reason);
+		break;
+	case ACT_SLOW:
+		tell_hold(a, h, EVENT_ERROR,
+			  "it is not frozen after 5 s (a task in it waits inside the kernel); "
+			  "it is kept while the signal holds");
+		break;
+	case ACT_EXTERNAL_THAW:
+		thawed_by_others(a, h);
+		break;
+	case ACT_KILLING:
+		tell_hold(a, h, EVENT_KILLED, "it did not end in the time it had after SIGTERM");
+		break;
+	case ACT_TERMINATED:
+		tell_hold(a, h, EVENT_TERMINATED, h->reason);
+		over(h, true);
+		break;
+	case ACT_GONE:
+		over(h, true);
+		break;
+	case ACT_UNDONE:
+		tell_hold(a, h, undone_kind(h->action), "it is let go at last");
+		over(h, false);
+		break;
+	case ACT_OUTSIDE:
+		tell_hold(a, h, undone_kind(h->action), "it is outside the new `only`");
+		over(h, false);
+		break;
+	case ACT_GUARDIAN_LOST:
+		break;
+	}
+	agent_schedule(a);
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* culpritd's command line. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "act/release.h"
+#include "agent/agent.h"
+#include "lib/cleanup.h"
+#include "tell/log.h"
+
+enum {
+	EXIT_DONE = 0,
+	EXIT_REFUSED = 1,
+	EXIT_USAGE = 2
+};
+
+static const char usage_text[] =
+	"usage: culpritd [--config FILE] [--shadow] [--only CGROUP] [--state-dir DIR] [--socket "
+	"PATH]\n"
+	"                [--pin-dir DIR] [--log-level LEVEL] [--source SENSE=SOURCE]\n"
+	"       culpritd --check [--config FILE]\n"
+	"       culpritd --support [--json] [--source SENSE=SOURCE]\n"
+	"       culpritd --release [--state-dir DIR] [--pin-dir DIR]\n"
+	"       culpritd --version\n"
+	"\n"
+	"  --config FILE      read FILE and the conf.d beside it (default " CONFIG_DEFAULT_FILE
+	")\n"
+	"  --check            check the configuration and end: 0 it is good, 2 it is not\n"
+	"  --support          say which kernel sources each sense uses here, and what they cannot "
+	"see\n"
+	"  --release          undo all that a dead agent's ledger still holds, and end\n"
+	"  --shadow           decide and tell, but touch nothing\n"
+	"  --only CGROUP      act only on cgroups below this path\n"
+	"  --state-dir DIR    where the ledger is (default /run/culprit)\n"
+	"  --socket PATH      the control socket (default /run/culprit/control)\n"
+	"  --pin-dir DIR      where maps are pinned (default /sys/fs/bpf/culprit)\n"
+	"  --log-level LEVEL  error, warning, notice, info or debug\n"
+	"  --source SENSE=S   force one source of a sense, as --support names them\n"
+	"\n"
+	"Runs in the foreground. Exit status: 0 done, 1 refused or failed, 2 usage or "
+	"configuration.\n";
+
+enum {
+	OPT_CONFIG = 256,
+	OPT_CHECK,
+	OPT_SUPPORT,
+	OPT_JSON,
+	OPT_RELEASE,
+	OPT_SHADOW,
+	OPT_ONLY,
+	OPT_STATE_DIR,
+	OPT_SOCKET,
+	OPT_PIN_DIR,
+	OPT_LOG_LEVEL,
+	OPT_SOURCE,
+	OPT_VERSION,
+};
+
+static const struct option long_options[] = {
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "support", no_argument, NULL, OPT_SUPPORT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "release", no_argument, NULL, OPT_RELEASE },
+	{ "shadow", no_argument, NULL, OPT_SHADOW },
+	{ "only", required_argument, NULL, OPT_ONLY },
+	{ "state-dir", required_argument, NULL, OPT_STATE_DIR },
+	{ "socket", required_argument, NULL, OPT_SOCKET },
+	{ "pin-dir", required_argument, NULL, OPT_PIN_DIR },
+	{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+	{ "source", required_argument, NULL, OPT_SOURCE },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ "help", no_argument, NULL, 'h' },
+	{ 0 },
+};
+
+enum mode {
+	MODE_RUN,
+	MODE_CHECK,
+	MODE_SUPPORT,
+	MODE_RELEASE
+};
+
+struct command_line {
+	struct options options;
+	enum mode mode;
+	bool json;
+};
+
+static int bad_usage(const char *what, const char *problem)
+{
+	fprintf(stderr, "culpritd: %s: %s; culpritd --help tells more\n", what, problem);
+	return EXIT_USAGE;
+}
+
+static int add_source(struct options *o, char *text)
+{
+	char *equals = strchr(text, '=');
+
+	if (!equals || o->n_sources == MAX_SOURCES)
+		return bad_usage("--source %s: say SENSE=SOURCE, as culpritd --support names them",
+				 text);
+	*equals = '\0';
+	o->sources[o->n_sources].sense = text;
+	o->sources[o->n_sources++].source = equals + 1;
+	return EXIT_DONE;
+}
+
+/* One mode only: --check --release would leave open what is meant. */
+static int set_mode(struct command_line *c, enum mode mode, const char *name)
+{
+	if (c->mode != MODE_RUN && c->mode != mode)
+		return bad_usage(name, "--check, --support and --release exclude one another");
+	c->mode = mode;
+	return EXIT_DONE;
+}
+
+static int absolute(const char **to, const char *name, const char *path)
+{
+	if (path[0] != '/') {
+		fprintf(stderr, "culpritd: %s %s: give an absolute path\n", name, path);
+		return EXIT_USAGE;
+	}
+	*to = path;
+	return EXIT_DONE;
+}
+
+static int handle(struct command_line *c, int option)
+{
+	struct options *o = &c->options;
+
+	switch (option) {
+	case OPT_CONFIG:
+		o->config_file = optarg;
+		o->config_required = true;
+		return EXIT_DONE;
+	case OPT_CHECK:
+		return set_mode(c, MODE_CHECK, "--check");
+	case OPT_SUPPORT:
+		return set_mode(c, MODE_SUPPORT, "--support");
+	case OPT_RELEASE:
+		return set_mode(c, MODE_RELEASE, "--release");
+	case OPT_JSON:
+		c->json = true;
+		return EXIT_DONE;
+	case OPT_SHADOW:
+		o->shadow = true;
+		return EXIT_DONE;
+	case OPT_ONLY:
+		return absolute(&o->only, "--only", optarg);
+	case OPT_STATE_DIR:
+		return absolute(&o->state_dir, "--state-dir", optarg);
+	case OPT_SOCKET:
+		return absolute(&o->socket, "--socket", optarg);
+	case OPT_PIN_DIR:
+		return absolute(&o->pin_dir, "--pin-dir", optarg);
+	case OPT_LOG_LEVEL:
+		o->log_level = log_level_from_name(optarg);
+		if (o->log_level < 0)
+			return bad_usage(
+				"--log-level %s: say error, warning, notice, info or debug",
+				optarg);
+		return EXIT_DONE;
+	case OPT_SOURCE:
+		return add_source(o, optarg);
+	default:
+		fprintf(stderr, "culpritd --help tells more\n");
+		return EXIT_USAGE;
+	}
+}
+
+static void on_check_message(void *user, bool warning, const char *line)
+{
+	(void)user;
+	fprintf(stderr, "%s%s\n", warning ? "warning: " : "", line);
+}
+
+static int check(const struct options *o)
+{
+	struct config *config = NULL;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int r = config_load(&config, o->config_file, o->config_required,
+			    cpus > 0 ? (unsigned int)cpus : 1, on_check_message, NULL);
+
+	if (r < 0)
+		return EXIT_USAGE;
+	printf("%s: %u policies, %u workloads; the configuration is good\n", o->config_file,
+	       config->n_policies, config->n_workloads);
+	config_free(config);
+	return EXIT_DONE;
+}
+
+static void on_released(void *user, const struct claim *claim, int error)
+{
+	(void)user;
+	if (claim->target.kind == TARGET_CGROUP)
+		printf("culpritd: %s %s%s%s\n", error ? "could not let go" : "let go",
+		       claim->target.path, error ? ": " : "", error ? strerror(-error) : "");
+	else
+		printf("culpritd: %s pid %d (%s)%s%s\n", error ? "could not let go" : "let go",
+		       (int)claim->target.pid, claim->target.comm, error ? ": " : "",
+		       error ? strerror(-error) : "");
+}
+
+static int release(const struct options *o)
+{
+	struct release_options r = {
+		.state_dir = o->state_dir ? o->state_dir : "/run/culprit",
+		.pin_dir = o->pin_dir ? o->pin_dir : "/sys/fs/bpf/culprit",
+		.remove_pins = pins_remove_stale,
+		.told = on_released,
+	};
+	char what[PATH_MAX] = "";
+	pid_t holder = 0;
+	int n = release_all(&r, &holder, what, sizeof(what));
+
+	if (n >= 0)
+		return EXIT_DONE;
+	if (n == -EBUSY)
+		fprintf(stderr,
+			"culpritd: %s: a living agent (pid %d) holds this; ask it (culprit thaw) "
+			"or stop "
+			"it\n",
+			r.state_dir, (int)holder);
+	else if (n == -EPERM)
+		fprintf(stderr,
+			"culpritd: %s: must be root's and not writable by others; mend it (chown "
+			"root, "
+			"chmod go-w) and try again\n",
+			what);
+	else
+		fprintf(stderr, "culpritd: %s: not everything could be let go: %s; try again\n",
+			what[0] ? what : r.state_dir, strerror(-n));
+	return EXIT_REFUSED;
+}
+
+static int needs_root(const char *what)
+{
+	if (geteuid() == 0)
+		return EXIT_DONE;
+	fprintf(stderr, "culpritd: %s loads BPF programs and freezes cgroups; run it as root\n",
+		what);
+	return EXIT_REFUSED;
+}
+
+int main(int argc, char **argv)
+{
+	struct command_line c = {
+		.options = { .config_file = CONFIG_DEFAULT_FILE, .log_level = -1 },
+	};
+	int option, r;
+
+	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+		if (option == 'h') {
+			fputs(usage_text, stdout);
+			return EXIT_DONE;
+		}
+		if (option == OPT_VERSION) {
+			puts("culpritd " CULPRIT_VERSION);
+			return EXIT_DONE;
+		}
+		r = handle(&c, option);
+		if (r)
+			return r;
+	}
+	if (optind < argc)
+		return bad_usage(argv[optind], "culpritd takes options only");
+	if (c.json && c.mode != MODE_SUPPORT)
+		return bad_usage("--json", "it goes with --support only");
+	log_open(c.options.log_level >= 0 ? c.options.log_level : LOG_INFO);
+	log_capture_libbpf();
+	switch (c.mode) {
+	case MODE_CHECK:
+		return check(&c.options);
+	case MODE_SUPPORT:
+		r = needs_root("--support");
+		return r ? r : senses_support(&c.options, c.json);
+	case MODE_RELEASE:
+		r = needs_root("--release");
+		return r ? r : release(&c.options);
+	case MODE_RUN:
+		break;
+	}
+	r = needs_root("it");
+	return r ? r : agent_run(&c.options);
+}

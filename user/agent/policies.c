@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The run-time of the policies: values come in, the pure state machine of decide/policy.h says when
+ * something begins or ends, holds.c carries it out.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "lib/cleanup.h"
+
+bool policy_holds(const struct agent_policy *p)
+{
+	return p->state.phase != POLICY_QUIET;
+}
+
+struct agent_policy *policy_find(struct agent *a, const char *name)
+{
+	for (unsigned int i = 0; i < a->n_policies; i++)
+		if (strcmp(a->policies[i].config->name, name) == 0)
+			return &a->policies[i];
+	return NULL;
+}
+
+static const char *signal_name(enum signal_kind signal)
+{
+	static const char *const names[] = {
+		[SIGNAL_CPU] = "cpu",		[SIGNAL_GPU] = "gpu",
+		[SIGNAL_THRASH] = "thrash",	[SIGNAL_PRESSURE] = "pressure",
+		[SIGNAL_PRESENCE] = "presence", [SIGNAL_POWER] = "power",
+	};
+
+	return names[signal];
+}
+
+static const char *unit_name(const struct policy_config *config)
+{
+	switch (config->signal) {
+	case SIGNAL_CPU:
+		return "cpus";
+	case SIGNAL_GPU:
+		return "holders";
+	default:
+		return "share";
+	}
+}
+
+static double value_of(struct agent *a, struct agent_policy *p)
+{
+	switch (p->config->signal) {
+	case SIGNAL_CPU:
+		return cpu_signal_value(a, p);
+	case SIGNAL_GPU:
+		return gpu_signal_value(a, p);
+	case SIGNAL_THRASH:
+		return thrash_signal_value(a, p);
+	default:
+		return 0;
+	}
+}
+
+static enum claim_action claim_action_of(const struct policy_config *config)
+{
+	switch (config->action) {
+	case ACTION_TERMINATE:
+		return CLAIM_TERMINATE;
+	case ACTION_STOP:
+		return CLAIM_STOP;
+	default:
+		return CLAIM_FREEZE;
+	}
+}
+
+/* One sentence for people: what was seen, against what. */
+static void say_reason(const struct agent_policy *p, char *buf, size_t size)
+{
+	const struct policy_config *c = p->config;
+	char of[128];
+
+	if (c->signal == SIGNAL_GPU) {
+		if (p->has_offender)
+			snprintf(buf, size, "%s (pid %d) has opened %s", p->offender.comm,
+				 (int)p->offender.pid, p->device);
+		else
+			snprintf(buf, size, "%s is in use", p->device[0] ? p->device : "the GPU");
+		return;
+	}
+	if (c->of_others)
+		snprintf(of, sizeof(of), "others");
+	else
+		pattern_print(&c->of, of, sizeof(of));
+	snprintf(buf, size, "%s used %.2f CPUs over the last %llu ms, %.2f are allowed", of,
+		 p->value, (unsigned long long)(c->window_ns / NSEC_PER_MSEC), p->rule.enter);
+	if (p->has_offender) {
+		size_t used = strlen(buf);
+
+		snprintf(buf + used, size - used, "; %s (pid %d) crossed it", p->offender.comm,
+			 (int)p->offender.pid);
+	}
+}
+
+static void gather_evidence(struct agent_policy *p)
+{
+	p->evidence = (struct event_evidence){
+		.signal = signal_name(p->config->signal),
+		.value = p->value,
+		.enter = p->rule.enter,
+		.leave = p->rule.leave,
+		.unit = unit_name(p->config),
+		.window_ms = p->config->window_ns / NSEC_PER_MSEC,
+	};
+	snprintf(p->evidence.device, sizeof(p->evidence.device), "%s", p->device);
+}
+
+/* Holds whatever cgroups the policy's targets name just now; what is held already is left alone. */
+static void hold_targets(struct agent *a, struct agent_policy *p)
+{
+	char reason[CLAIM_REASON_LEN];
+
+	say_reason(p, reason, sizeof(reason));
+	for (unsigned int t = 0; t < p->config->n_targets; t++) {
+		struct agent_workload *w = &a->workloads[p->config->targets[t]];
+
+		for (unsigned int i = 0; i < w->n_nodes; i++) {
+			struct target target;
+
+			target_of_node(&target, w->nodes[i]);
+			(void)hold_begin(a, p, &target, claim_action_of(p->config), reason);
+		}
+	}
+}
+
+static void begin(struct agent *a, struct agent_policy *p)
+{
+	p->since_ms = unix_ms();
+	gather_evidence(p);
+	if (p->config->target_offender)
+		thrash_signal_begin(a, p);
+	else
+		hold_targets(a, p);
+}
+
+static void release(struct agent *a, struct agent_policy *p, const char *why)
+{
+	p->since_ms = unix_ms();
+	p->has_offender = false;
+	holds_release(a, p, why);
+	if (p->budget >= 0)
+		cpu_signal_arm(a, (unsigned int)p->budget);
+}
+
+void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
+{
+	enum policy_phase before = p->state.phase;
+	char why[CLAIM_REASON_LEN];
+
+	p->value = value;
+	switch (policy_step(&p->state, &p->rule, value, now_ns)) {
+	case VERDICT_BEGIN:
+		begin(a, p);
+		break;
+	case VERDICT_RELEASE:
+		if (p->state.must_be_quiet)
+			snprintf(why, sizeof(why), "it was held for max_hold, the longest allowed");
+		else
+			snprintf(why, sizeof(why), "%s has been quiet for the grace time of %.1f s",
+				 signal_name(p->config->signal),
+				 (double)p->rule.grace_ns / (double)NSEC_PER_SEC);
+		release(a, p, why);
+		break;
+	case VERDICT_NONE:
+		if (before != p->state.phase)
+			p->since_ms = unix_ms();
+		break;
+	}
+	agent_schedule(a);
+}
+
+void policies_tick(struct agent *a, uint64_t now_ns)
+{
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		if (p->paused && p->paused_until_ns && now_ns >= p->paused_until_ns)
+			policy_resume(a, p);
+		if (p->paused)
+			continue;
+		/* A crossing wakes us at once; the value read here is for those that hold, and for
+		 * `status`. */
+		p->record_ns = 0;
+		policy_look(a, p, value_of(a, p), now_ns);
+		if (policy_holds(p) && !p->config->target_offender)
+			hold_targets(a, p);
+	}
+}
+
+uint64_t policies_next_ns(const struct agent *a, uint64_t now_ns)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		const struct agent_policy *p = &a->policies[i];
+		uint64_t t;
+
+		if (p->paused) {
+			t = p->paused_until_ns ? p->paused_until_ns : UINT64_MAX;
+		} else {
+			t = policy_next_ns(&p->state, &p->rule);
+			if (policy_holds(p) && t > now_ns + TICK_NS)
+				t = now_ns + TICK_NS;
+		}
+		if (t < next)
+			next = t;
+	}
+	return next;
+}
+
+void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns)
+{
+	p->paused = true;
+	p->paused_until_ns = until_ns;
+	policy_end(&p->state, monotonic_ns());
+	release(a, p, "the policy was paused");
+	agent_schedule(a);
+}
+
+void policy_resume(struct agent *a, struct agent_policy *p)
+{
+	p->paused = false;
+	p->paused_until_ns = 0;
+	p->since_ms = unix_ms();
+	/* Whoever resumes a policy wants it to act on what is going on now. */
+	p->state = (struct policy_state){ .phase = POLICY_QUIET, .since_ns = monotonic_ns() };
+	if (p->budget >= 0)
+		cpu_signal_arm(a, (unsigned int)p->budget);
+	agent_schedule(a);
+}
+
+static bool has_target(const struct agent *a, const struct agent_policy *p)
+{
+	if (p->config->target_offender)
+		return true;
+	for (unsigned int t = 0; t < p->config->n_targets; t++)
+		if (a->workloads[p->config->targets[t]].n_nodes > 0)
+			return true;
+	return false;
+}
+
+const char *policy_state_name(const struct agent *a, const struct agent_policy *p)
+{
+	if (p->paused)
+		return "paused";
+	if (p->state.phase == POLICY_HOLDING)
+		return "holding";
+	if (p->state.phase == POLICY_GRACE)
+		return "grace";
+	return has_target(a, p) ? "quiet" : "waiting";
+}
+
+/* Do both act alike on the same targets, so that what one holds the other may go on holding? */
+static bool same_intent(const struct config *old_config, const struct policy_config *x,
+			const struct config *config, const struct policy_config *y)
+{
+	if (x->signal != y->signal || x->action != y->action || x->n_targets != y->n_targets ||
+	    x->target_offender != y->target_offender || strcmp(x->name, y->name) != 0)
+		return false;
+	for (unsigned int i = 0; i < x->n_targets; i++)
+		if (!pattern_equal(&old_config->workloads[x->targets[i]].pattern,
+				   &config->workloads[y->targets[i]].pattern))
+			return false;
+	return true;
+}
+
+int policies_build(struct agent *a)
+{
+	uint64_t now = monotonic_ns();
+
+	a->n_policies = a->config->n_policies;
+	a->policies = calloc(a->n_policies ? a->n_policies : 1, sizeof(*a->policies));
+	if (!a->policies)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		const struct policy_config *c = &a->config->policies[i];
+
+		a->policies[i] = (struct agent_policy){
+			.config = c,
+			.rule = { .enter = c->enter,
+				  .leave = c->leave,
+				  .grace_ns = c->grace_ns,
+				  .min_run_ns = c->min_run_ns,
+				  .max_hold_ns = c->max_hold_ns },
+			.state = { .phase = POLICY_QUIET, .since_ns = now },
+			.budget = -1,
+			.since_ms = unix_ms(),
+		};
+		/* A device is open or it is not; the fraction only keeps enter above leave. */
+		if (c->signal == SIGNAL_GPU) {
+			a->policies[i].rule.enter = 1;
+			a->policies[i].rule.leave = 0.5;
+		}
+	}
+	return 0;
+}
+
+/* After a reload: a policy that still means the same goes on as it was. */
+void policies_inherit(struct agent *a, const struct config *old_config,
+		      struct agent_policy *old_policies, unsigned int n_old)
+{
+	for (unsigned int i = 0; i < n_old; i++) {
+		struct agent_policy *old = &old_policies[i];
+		struct agent_policy *p = policy_find(a, old->config->name);
+
+		if (!p || !same_intent(old_config, old->config, a->config, p->config)) {
+			holds_release(a, old, "the configuration has no such policy any more");
+			continue;
+		}
+		p->state = old->state;
+		p->value = old->value;
+		p->since_ms = old->since_ms;
+		p->paused = old->paused;
+		p->paused_until_ns = old->paused_until_ns;
+		p->evidence = old->evidence;
+		p->has_offender = old->has_offender;
+		p->offender = old->offender;
+		memcpy(p->device, old->device, sizeof(p->device));
+		holds_inherit(a, old, p);
+	}
+}
+
+void policies_free(struct agent *a)
+{
+	free(a->policies);
+	a->policies = NULL;
+	a->n_policies = 0;
+}

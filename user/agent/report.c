@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The objects that the control socket answers with: status and why. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "agent/agent.h"
+#include "lib/cleanup.h"
+#include "tell/json.h"
+
+#define MAX_SENSES 8
+/* How many past events `why` shows for one target. */
+#define WHY_EVENTS 10
+
+static json_t *agent_object(struct agent *a)
+{
+	struct rusage usage = { 0 };
+	uint64_t rss_pages = 0;
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/statm", "re");
+	json_t *degraded = json_array();
+
+	if (!f || fscanf(f, "%*u %lu", &rss_pages) != 1)
+		rss_pages = 0;
+	/* Each time the loop goes to sleep it gives up the CPU of its own accord once. */
+	getrusage(RUSAGE_SELF, &usage);
+	for (unsigned int i = 0; i < a->n_degraded; i++)
+		json_array_append_new(degraded, json_string(a->degraded[i]));
+	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
+			 CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce",
+			 "uptime_s", (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC),
+			 "rss_bytes", (json_int_t)(rss_pages * (uint64_t)sysconf(_SC_PAGESIZE)),
+			 "wakeups", (json_int_t)((uint64_t)usage.ru_nvcsw - a->wakeups_start),
+			 "guardian_pid", (int)guardian_pid(a->guardian), "only", a->config->only,
+			 "degraded", degraded);
+}
+
+static json_t *senses_array(struct agent *a)
+{
+	const struct sense_status *senses[MAX_SENSES];
+	unsigned int n = senses_each(a, senses, MAX_SENSES);
+	json_t *array = json_array();
+
+	for (unsigned int i = 0; i < n; i++) {
+		json_t *blind = json_array();
+
+		for (unsigned int b = 0; b < SENSE_MAX_BLIND && senses[i]->blind[b]; b++)
+			json_array_append_new(blind, json_string(senses[i]->blind[b]));
+		json_array_append_new(array, json_pack("{s:s,s:s?,s:o,s:s}", "name",
+						       senses[i]->name, "source", senses[i]->source,
+						       "blind", blind, "why", senses[i]->why));
+	}
+	return array;
+}
+
+static const char *signal_text(const struct policy_config *c)
+{
+	switch (c->signal) {
+	case SIGNAL_CPU:
+		return "cpu";
+	case SIGNAL_GPU:
+		return "gpu";
+	default:
+		return "thrash";
+	}
+}
+
+static const char *unit_text(const struct policy_config *c)
+{
+	switch (c->signal) {
+	case SIGNAL_CPU:
+		return "cpus";
+	case SIGNAL_GPU:
+		return "holders";
+	default:
+		return "share";
+	}
+}
+
+static json_t *policies_array(struct agent *a)
+{
+	json_t *array = json_array();
+
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		const struct agent_policy *p = &a->policies[i];
+
+		json_array_append_new(
+			array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I}", "name",
+					 p->config->name, "signal", signal_text(p->config), "state",
+					 policy_state_name(a, p), "value", p->value, "enter",
+					 p->rule.enter, "leave", p->rule.leave, "unit",
+					 unit_text(p->config), "since", (json_int_t)p->since_ms));
+	}
+	return array;
+}
+
+static const char *action_text(enum claim_action action)
+{
+	switch (action) {
+	case CLAIM_STOP:
+		return "stop";
+	case CLAIM_TERMINATE:
+		return "terminate";
+	default:
+		return "freeze";
+	}
+}
+
+static const char *claim_state_text(const struct hold *h)
+{
+	static const char *const names[] = {
+		[CLAIM_ACTING] = "acting",     [CLAIM_HELD] = "held", [CLAIM_SLOW] = "slow",
+		[CLAIM_EXTERNAL] = "external", [CLAIM_DONE] = "done",
+	};
+
+	return h->claim ? names[h->claim->state] : "none";
+}
+
+json_t *report_claim(const struct hold *h)
+{
+	json_t *policies = json_array();
+
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		json_array_append_new(policies, json_string(h->holders[i]->config->name));
+	if (h->by_operator)
+		json_array_append_new(policies, json_string("operator"));
+	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:I,s:o,s:s}", "id",
+			 (json_int_t)(h->claim ? h->claim->id : 0), "action",
+			 action_text(h->action), "policy",
+			 h->n_holders ? h->holders[0]->config->name : "operator", "policies",
+			 policies, "target", target_to_json(&h->target), "since",
+			 (json_int_t)(h->claim ? h->claim->since_ms : h->since_ms), "reason",
+			 json_text(h->reason), "state", claim_state_text(h));
+}
+
+static json_t *claims_array(struct agent *a)
+{
+	json_t *array = json_array();
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		if (a->holds[i].used && a->holds[i].claim)
+			json_array_append_new(array, report_claim(&a->holds[i]));
+	return array;
+}
+
+static void add_loss(void *object, const char *name, const char *text, uint64_t count)
+{
+	(void)text;
+	json_object_set_new(object, name, json_integer((json_int_t)count));
+}
+
+json_t *report_status(struct agent *a)
+{
+	json_t *losses = json_object();
+
+	if (a->losses)
+		(void)losses_each(a->losses, add_loss, losses);
+	add_loss(losses, "events_dropped", "", events_lost(a->events));
+	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "agent", agent_object(a), "senses",
+			 senses_array(a), "policies", policies_array(a), "claims", claims_array(a),
+			 "losses", losses);
+}
+
+/* --- why ---------------------------------------------------------------------------------------
+ */
+
+/* What a name given to `why` stands for. */
+struct question {
+	const char *name;
+	pid_t pid; /* 0: not a process */
+	const struct agent_workload *workload;
+	const struct agent_policy *policy;
+};
+
+static bool asks_target(const struct question *q, const struct target *t)
+{
+	const char *slash;
+
+	if (q->pid)
+		return t->kind == TARGET_PROCESS && t->pid == q->pid;
+	if (q->workload)
+		return t->kind == TARGET_CGROUP && workload_contains(q->workload, t->path);
+	if (t->kind == TARGET_PROCESS)
+		return strcmp(t->comm, q->name) == 0;
+	if (q->name[0] == '/')
+		return strcmp(t->path, q->name) == 0;
+	slash = strrchr(t->path, '/');
+	return strncmp(q->name, "unit:", 5) == 0 && slash && strcmp(slash + 1, q->name + 5) == 0;
+}
+
+static bool asks_json_target(const struct question *q, const json_t *target)
+{
+	struct target t = { .kind = TARGET_CGROUP };
+	const char *kind = json_string_value(json_object_get(target, "kind"));
+	const char *path = json_string_value(json_object_get(target, "path"));
+	const char *comm = json_string_value(json_object_get(target, "comm"));
+
+	if (!kind)
+		return false;
+	if (strcmp(kind, "process") == 0)
+		t.kind = TARGET_PROCESS;
+	t.pid = (pid_t)json_integer_value(json_object_get(target, "pid"));
+	snprintf(t.path, sizeof(t.path), "%s", path ? path : "");
+	snprintf(t.comm, sizeof(t.comm), "%s", comm ? comm : "");
+	return asks_target(q, &t);
+}
+
+static bool asks_event(const struct question *q, const json_t *event)
+{
+	const char *policy = json_string_value(json_object_get(event, "policy"));
+
+	if (q->policy)
+		return policy && strcmp(policy, q->policy->config->name) == 0;
+	return asks_json_target(q, json_object_get(event, "target"));
+}
+
+static bool asks_hold(const struct question *q, const struct hold *h)
+{
+	for (unsigned int i = 0; q->policy && i < h->n_holders; i++)
+		if (h->holders[i] == q->policy)
+			return true;
+	return !q->policy && asks_target(q, &h->target);
+}
+
+static void say_undo(struct agent *a, const struct hold *h, json_t *undo)
+{
+	char text[256];
+
+	for (unsigned int i = 0; i < h->n_holders; i++) {
+		const struct agent_policy *p = h->holders[i];
+		double left = 0;
+
+		if (p->state.phase == POLICY_GRACE && p->rule.grace_ns > p->state.quiet_ns)
+			left = (double)(p->rule.grace_ns - p->state.quiet_ns) /
+			       (double)NSEC_PER_SEC;
+		if (p->state.phase == POLICY_GRACE)
+			snprintf(text, sizeof(text),
+				 "policy %s: %.1f s more below %.2f %s (now %.2f)", p->config->name,
+				 left, p->rule.leave, unit_text(p->config), p->value);
+		else
+			snprintf(text, sizeof(text),
+				 "policy %s: below %.2f %s (now %.2f) for the grace time of %.1f s",
+				 p->config->name, p->rule.leave, unit_text(p->config), p->value,
+				 (double)p->rule.grace_ns / (double)NSEC_PER_SEC);
+		json_array_append_new(undo, json_string(text));
+		if (p->rule.max_hold_ns) {
+			uint64_t end = p->state.held_since_ns + p->rule.max_hold_ns;
+			uint64_t now = monotonic_ns();
+
+			snprintf(text, sizeof(text),
+				 "policy %s: at the latest in %.0f s (max_hold)", p->config->name,
+				 end > now ? (double)(end - now) / (double)NSEC_PER_SEC : 0.0);
+			json_array_append_new(undo, json_string(text));
+		}
+	}
+	if (h->by_operator && h->operator_until_ns) {
+		uint64_t now = monotonic_ns();
+
+		snprintf(text, sizeof(text), "operator: in %.0f s",
+			 h->operator_until_ns > now
+				 ? (double)(h->operator_until_ns - now) / (double)NSEC_PER_SEC
+				 : 0.0);
+		json_array_append_new(undo, json_string(text));
+	} else if (h->by_operator) {
+		json_array_append_new(undo, json_string("operator: culprit thaw"));
+	}
+	(void)a;
+}
+
+static json_t *answer(struct agent *a, const struct question *q)
+{
+	json_t *events = json_array(), *undo = json_array(), *candidates = json_array();
+	json_t *target = NULL;
+	unsigned int n = events_count(a->events);
+
+	for (unsigned int i = n; i > 0 && json_array_size(events) < WHY_EVENTS; i--) {
+		json_t *event = events_get(a->events, i - 1);
+
+		if (!asks_event(q, event))
+			continue;
+		json_array_insert(events, 0, event);
+		if (json_array_size(candidates) == 0) {
+			json_t *evidence = json_object_get(event, "evidence");
+			json_t *list = json_object_get(evidence, "candidates");
+
+			json_array_extend(candidates, list ? list : candidates);
+		}
+		if (!target)
+			target = json_incref(json_object_get(event, "target"));
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		const struct hold *h = &a->holds[i];
+
+		if (!h->used || !asks_hold(q, h))
+			continue;
+		if (h->claim)
+			say_undo(a, h, undo);
+		if (!target)
+			target = target_to_json(&h->target);
+	}
+	return json_pack("{s:o?,s:o,s:o,s:o}", "target", target, "events", events, "undo", undo,
+			 "candidates", candidates);
+}
+
+static json_t *answer_held(struct agent *a)
+{
+	json_t *array = json_array();
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		const struct hold *h = &a->holds[i];
+		struct question q = { .name = h->target.path };
+
+		if (!h->used || !h->claim)
+			continue;
+		if (h->target.kind == TARGET_PROCESS)
+			q.pid = h->target.pid;
+		json_array_append_new(array, answer(a, &q));
+	}
+	return array;
+}
+
+json_t *report_why(struct agent *a, const char *name, bool *known)
+{
+	struct question q = { .name = name };
+	json_t *one, *array;
+	char *end;
+
+	*known = true;
+	if (!name || !*name)
+		return answer_held(a);
+	q.pid = (pid_t)strtol(strncmp(name, "pid:", 4) == 0 ? name + 4 : name, &end, 10);
+	if (*end)
+		q.pid = 0;
+	q.workload = workload_find(a, name);
+	if (!q.workload)
+		q.policy = policy_find(a, name);
+	one = answer(a, &q);
+	*known = q.workload || q.policy || json_array_size(json_object_get(one, "events")) > 0 ||
+		 json_array_size(json_object_get(one, "undo")) > 0;
+	array = json_array();
+	json_array_append_new(array, one);
+	return array;
+}

@@ -1,0 +1,585 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * `top`: the senses count since the agent started, people want to know what is going on now. Two
+ * looks at all counters, half a second or more apart, make the rates. The looks are taken only
+ * while somebody asks, and forgotten a while after.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "agent/agent.h"
+#include "lib/cleanup.h"
+#include "lib/procfs.h"
+#include "tell/json.h"
+
+#define SAMPLE_MIN_NS	 (300 * NSEC_PER_MSEC) /* rates over less are noise */
+#define SAMPLE_MAX_NS	 (5 * NSEC_PER_SEC)    /* rates over more are history */
+#define SAMPLE_FORGET_NS (15 * NSEC_PER_SEC)
+#define MAX_WAITING	 32
+
+struct counters {
+	uint64_t cpu_ns, cpu_kernel_ns;
+	struct swap_use swap;
+};
+
+struct cgroup_sample {
+	uint64_t id;
+	struct counters own;   /* its own tasks */
+	struct counters below; /* its own and all below it, the removed ones too */
+	uint64_t last_cpu_ns;  /* `below` at the look before */
+	uint64_t seen;	       /* number of the look */
+	UT_hash_handle hh;
+};
+
+struct process_sample {
+	uint32_t tgid;
+	uint32_t uid;
+	uint64_t start_time_ns, cgroup;
+	uint64_t cpu_ns, last_cpu_ns;
+	struct swap_use swap;
+	uint64_t last_swapin, swap_entries, last_swap_entries, footprint;
+	char comm[CULPRIT_COMM_LEN];
+	bool stopped, known; /* known: in the census, so alive */
+	uint64_t seen;
+	UT_hash_handle hh;
+};
+
+/* What a removed cgroup had used stays in its parent's total, as cpu.stat has it. */
+struct gone {
+	uint64_t id; /* the parent that inherits */
+	struct counters counters;
+	UT_hash_handle hh;
+};
+
+struct sampler {
+	struct cgroup_sample *cgroups;
+	struct process_sample *processes;
+	struct gone *gone;
+	uint64_t look, last_ns, before_ns, asked_ns;
+	struct varlink_call *waiting[MAX_WAITING];
+	sd_event_source *timer;
+};
+
+static struct sampler *sampler_of(struct agent *a)
+{
+	if (!a->sampler)
+		a->sampler = calloc(1, sizeof(*a->sampler));
+	return a->sampler;
+}
+
+static void add(struct counters *to, const struct counters *from)
+{
+	to->cpu_ns += from->cpu_ns;
+	to->cpu_kernel_ns += from->cpu_kernel_ns;
+	to->swap.swapin_pages += from->swap.swapin_pages;
+	to->swap.swapout_pages += from->swap.swapout_pages;
+	to->swap.zswapin_pages += from->swap.zswapin_pages;
+	to->swap.zeroin_pages += from->swap.zeroin_pages;
+}
+
+static struct cgroup_sample *cgroup_at(struct sampler *s, uint64_t id)
+{
+	struct cgroup_sample *c;
+
+	HASH_FIND(hh, s->cgroups, &id, sizeof(id), c);
+	if (c)
+		return c;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	c->id = id;
+	HASH_ADD(hh, s->cgroups, id, sizeof(c->id), c);
+	return c;
+}
+
+static struct process_sample *process_at(struct sampler *s, uint32_t tgid, uint64_t start_time_ns)
+{
+	struct process_sample *p;
+
+	HASH_FIND(hh, s->processes, &tgid, sizeof(tgid), p);
+	if (p && p->start_time_ns == start_time_ns)
+		return p;
+	if (p) {
+		HASH_DEL(s->processes, p);
+		free(p);
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->tgid = tgid;
+	p->start_time_ns = start_time_ns;
+	HASH_ADD(hh, s->processes, tgid, sizeof(p->tgid), p);
+	return p;
+}
+
+static void take_cpu_cgroup(void *user, const struct cpu_cgroup_use *use)
+{
+	struct cgroup_sample *c = cgroup_at(user, use->cgroup);
+
+	if (c) {
+		c->own.cpu_ns = use->used_ns + use->kernel_ns;
+		c->own.cpu_kernel_ns = use->kernel_ns;
+	}
+}
+
+static void take_swap_cgroup(void *user, const struct swap_cgroup_use *use)
+{
+	struct cgroup_sample *c = cgroup_at(user, use->cgroup);
+
+	if (c)
+		c->own.swap = use->use;
+}
+
+static void take_cpu_process(void *user, const struct cpu_process_use *use)
+{
+	struct sampler *s = user;
+	struct process_sample *p = process_at(s, use->tgid, use->start_time_ns);
+
+	if (!p)
+		return;
+	p->cpu_ns = use->used_ns;
+	p->cgroup = use->cgroup;
+	memcpy(p->comm, use->comm, sizeof(p->comm));
+	p->seen = s->look;
+}
+
+static void take_swap_process(void *user, const struct swap_process_use *use)
+{
+	struct sampler *s = user;
+	struct process_sample *p = process_at(s, use->tgid, use->start_time_ns);
+
+	if (!p)
+		return;
+	p->swap = use->use;
+	p->cgroup = use->cgroup;
+	memcpy(p->comm, use->comm, sizeof(p->comm));
+	p->seen = s->look;
+}
+
+static void take_census(struct agent *a, struct sampler *s)
+{
+	const struct culprit_process *list;
+	size_t count;
+
+	if (!a->census || census_take(a->census, 0, &list, &count) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const struct culprit_process *c = &list[i];
+		struct process_sample *p = process_at(s, c->tgid, c->start_time_ns);
+
+		if (!p)
+			continue;
+		p->uid = c->uid;
+		p->cgroup = c->cgroup;
+		p->last_swap_entries = p->swap_entries;
+		p->swap_entries = c->swap_pages;
+		p->footprint = c->anon_pages + c->swap_pages + c->shmem_pages;
+		p->stopped = c->flags & CULPRIT_PROCESS_STOPPED;
+		p->known = true;
+		memcpy(p->comm, c->comm, sizeof(p->comm));
+		p->seen = s->look;
+	}
+}
+
+static void sum_up(void *user, struct tree_node *node)
+{
+	struct sampler *s = user;
+	struct cgroup_sample *c = cgroup_at(s, node->id);
+	struct gone *g;
+	struct counters own;
+
+	if (!c)
+		return;
+	own = c->own;
+	HASH_FIND(hh, s->gone, &node->id, sizeof(node->id), g);
+	if (g)
+		add(&own, &g->counters);
+	for (struct tree_node *n = node; n; n = n->parent) {
+		struct cgroup_sample *above = cgroup_at(s, n->id);
+
+		if (above)
+			add(&above->below, &own);
+	}
+	c->seen = s->look;
+}
+
+static void forget_unseen(struct sampler *s)
+{
+	struct cgroup_sample *c, *next_c;
+	struct process_sample *p, *next_p;
+
+	HASH_ITER (hh, s->cgroups, c, next_c) {
+		if (c->seen != s->look) {
+			HASH_DEL(s->cgroups, c);
+			free(c);
+		}
+	}
+	HASH_ITER (hh, s->processes, p, next_p) {
+		if (p->seen != s->look) {
+			HASH_DEL(s->processes, p);
+			free(p);
+		}
+	}
+}
+
+static void look(struct agent *a, struct sampler *s)
+{
+	struct cgroup_sample *c, *next_c;
+	struct process_sample *p, *next_p;
+
+	s->look++;
+	s->before_ns = s->last_ns;
+	s->last_ns = monotonic_ns();
+	HASH_ITER (hh, s->cgroups, c, next_c) {
+		c->last_cpu_ns = c->below.cpu_ns;
+		c->own = c->below = (struct counters){ 0 };
+	}
+	HASH_ITER (hh, s->processes, p, next_p) {
+		p->last_cpu_ns = p->cpu_ns;
+		p->last_swapin = p->swap.swapin_pages;
+		p->known = false;
+	}
+	if (a->cpu) {
+		(void)cpu_each_cgroup(a->cpu, take_cpu_cgroup, s);
+		(void)cpu_each_process(a->cpu, take_cpu_process, s);
+	}
+	if (a->swap) {
+		(void)swap_each_cgroup(a->swap, take_swap_cgroup, s);
+		(void)swap_each_process(a->swap, take_swap_process, s);
+	}
+	take_census(a, s);
+	if (a->tree)
+		tree_each(a->tree, sum_up, s);
+	forget_unseen(s);
+}
+
+static double percent(uint64_t now, uint64_t before, uint64_t elapsed_ns)
+{
+	/* A counter that went backwards is a rate of zero. */
+	if (now <= before || elapsed_ns == 0)
+		return 0;
+	return 100.0 * (double)(now - before) / (double)elapsed_ns;
+}
+
+static bool frozen_now(const struct agent *a, const struct tree_node *node)
+{
+	_cleanup_close_ int dir = cgroupfs_open_id(&a->cgroups, node->id);
+	uint64_t frozen = 0;
+
+	return dir >= 0 && cgroupfs_read_key(dir, "cgroup.events", "frozen", &frozen) == 0 &&
+	       frozen == 1;
+}
+
+struct cgroup_rows {
+	struct agent *a;
+	json_t *rows;
+	uint64_t elapsed_ns;
+};
+
+static void cgroup_row(void *user, struct tree_node *node)
+{
+	struct cgroup_rows *r = user;
+	struct cgroup_sample *c;
+	bool frozen;
+
+	HASH_FIND(hh, r->a->sampler->cgroups, &node->id, sizeof(node->id), c);
+	if (!c)
+		return;
+	/* The root has no cgroup.events. */
+	frozen = node->parent && frozen_now(r->a, node);
+	if (!frozen && c->below.cpu_ns == 0 && c->below.swap.swapin_pages == 0 &&
+	    c->below.swap.swapout_pages == 0 && c->below.swap.zswapin_pages == 0 &&
+	    c->below.swap.zeroin_pages == 0)
+		return;
+	json_array_append_new(
+		r->rows,
+		json_pack("{s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "path",
+			  json_text(node->path), "id", (json_int_t)node->id, "cpu_usec",
+			  (json_int_t)(c->below.cpu_ns / NSEC_PER_USEC), "cpu_kernel_usec",
+			  (json_int_t)(c->below.cpu_kernel_ns / NSEC_PER_USEC), "cpu_pct",
+			  percent(c->below.cpu_ns, c->last_cpu_ns, r->elapsed_ns), "swapin_pages",
+			  (json_int_t)c->below.swap.swapin_pages, "swapout_pages",
+			  (json_int_t)c->below.swap.swapout_pages, "zswapin_pages",
+			  (json_int_t)c->below.swap.zswapin_pages, "zeroin_pages",
+			  (json_int_t)c->below.swap.zeroin_pages, "frozen", frozen));
+}
+
+/* Swap-ins that a fall of the process's own swap entries does not account for: what it reads back
+ * it loses again. */
+static uint64_t churn_of(const struct process_sample *p)
+{
+	uint64_t in =
+		p->swap.swapin_pages > p->last_swapin ? p->swap.swapin_pages - p->last_swapin : 0;
+	uint64_t fall =
+		p->last_swap_entries > p->swap_entries ? p->last_swap_entries - p->swap_entries : 0;
+
+	return in > fall ? in - fall : 0;
+}
+
+static json_t *process_rows(struct agent *a, uint64_t elapsed_ns)
+{
+	json_t *rows = json_array();
+	struct process_sample *p, *next;
+
+	HASH_ITER (hh, a->sampler->processes, p, next) {
+		struct tree_node *node = a->tree ? tree_find(a->tree, p->cgroup) : NULL;
+
+		if (!p->known ||
+		    (p->cpu_ns == 0 && p->swap.swapin_pages == 0 && p->swap.swapout_pages == 0 &&
+		     p->swap.zswapin_pages == 0 && p->swap.zeroin_pages == 0 && !p->stopped))
+			continue;
+		json_array_append_new(
+			rows, json_pack("{s:i,s:I,s:o,s:i,s:o,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "pid",
+					(int)p->tgid, "start_time", (json_int_t)p->start_time_ns,
+					"comm", json_text(p->comm), "uid", (int)p->uid, "cgroup",
+					json_text(node ? node->path : ""), "cpu_usec",
+					(json_int_t)(p->cpu_ns / NSEC_PER_USEC), "cpu_pct",
+					percent(p->cpu_ns, p->last_cpu_ns, elapsed_ns),
+					"swapin_pages", (json_int_t)p->swap.swapin_pages,
+					"swapout_by_pages", (json_int_t)p->swap.swapout_pages,
+					"footprint_pages", (json_int_t)p->footprint, "churn_pages",
+					(json_int_t)churn_of(p), "stopped", p->stopped));
+	}
+	return rows;
+}
+
+static const char *kind_name(uint32_t kind)
+{
+	static const char *const names[] = {
+		[CULPRIT_GPU_KIND_CONTROL] = "control",
+		[CULPRIT_GPU_KIND_MONITOR] = "monitor",
+		[CULPRIT_GPU_KIND_DISPLAY] = "display",
+		[CULPRIT_GPU_KIND_COMPUTE] = "compute",
+	};
+
+	return kind < ARRAY_SIZE(names) ? names[kind] : "unknown";
+}
+
+static bool holder_is_ours(struct agent *a, const struct tree_node *node)
+{
+	for (unsigned int i = 0; node && i < a->n_workloads; i++)
+		if (a->workloads[i].yields && workload_contains(&a->workloads[i], node->path))
+			return true;
+	return false;
+}
+
+static json_t *gpu_rows(struct agent *a)
+{
+	json_t *rows = json_array();
+	const struct gpu_holder *holders;
+	unsigned int n_holders;
+
+	if (!a->gpu)
+		return rows;
+	(void)gpu_settle(a->gpu, true);
+	n_holders = gpu_holders(a->gpu, &holders);
+	for (unsigned int d = 0; d < gpu_device_count(a->gpu); d++) {
+		const struct gpu_device *device = gpu_device(a->gpu, d);
+		json_t *list;
+
+		if (!device || !device->wanted)
+			continue;
+		list = json_array();
+
+		for (unsigned int i = 0; i < n_holders; i++) {
+			const struct gpu_holder *h = &holders[i];
+			const struct tree_node *node =
+				a->tree ? tree_find(a->tree, h->task.cgroup) : NULL;
+			uint64_t ago_ms = (monotonic_ns() - h->since_ns) / NSEC_PER_MSEC;
+
+			if (h->device != d)
+				continue;
+			json_array_append_new(
+				list,
+				json_pack("{s:i,s:o,s:i,s:o,s:I,s:s,s:b}", "pid", (int)h->task.tgid,
+					  "comm", json_text(h->task.comm), "uid", (int)h->uid,
+					  "cgroup", json_text(node ? node->path : ""), "since",
+					  (json_int_t)(unix_ms() - ago_ms), "kind",
+					  kind_name(h->kind), "ours", holder_is_ours(a, node)));
+		}
+		json_array_append_new(
+			rows, json_pack("{s:o,s:i,s:i,s:I,s:o}", "device", json_text(device->path),
+					"major", (int)device->major, "minor", (int)device->minor,
+					"opens", (json_int_t)device->opens, "holders", list));
+	}
+	return rows;
+}
+
+static json_t *top_object(struct agent *a)
+{
+	struct sampler *s = a->sampler;
+	struct cgroup_rows rows = {
+		.a = a,
+		.rows = json_array(),
+		.elapsed_ns = s->before_ns ? s->last_ns - s->before_ns : 0,
+	};
+	struct swap_use kernel = { 0 }, total = { 0 };
+
+	if (a->tree)
+		tree_each(a->tree, cgroup_row, &rows);
+	if (a->swap) {
+		(void)swap_kernel_use(a->swap, &kernel);
+		(void)swap_total(a->swap, &total);
+	}
+	return json_pack("{s:o,s:o,s:o,s:{s:I,s:I},s:{s:I,s:I,s:I},s:I}", "cgroups", rows.rows,
+			 "processes", process_rows(a, rows.elapsed_ns), "gpus", gpu_rows(a),
+			 "kernel", "swapin_pages", (json_int_t)kernel.swapin_pages, "swapout_pages",
+			 (json_int_t)kernel.swapout_pages, "total", "swapin_pages",
+			 (json_int_t)total.swapin_pages, "swapout_pages",
+			 (json_int_t)total.swapout_pages, "pswpin_pages",
+			 (json_int_t)(vmstat_pswpin() - a->pswpin_start), "interval_ms",
+			 (json_int_t)(rows.elapsed_ns / NSEC_PER_MSEC));
+}
+
+static void answer_all(struct agent *a)
+{
+	struct sampler *s = a->sampler;
+
+	for (unsigned int i = 0; i < MAX_WAITING; i++) {
+		struct varlink_call *call = s->waiting[i];
+
+		s->waiting[i] = NULL;
+		if (call)
+			(void)varlink_reply(call, json_pack("{s:o}", "top", top_object(a)));
+	}
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
+{
+	struct agent *a = agent;
+
+	(void)source;
+	(void)usec;
+	look(a, a->sampler);
+	answer_all(a);
+	return 0;
+}
+
+static void on_close(void *agent, struct varlink_call *call)
+{
+	struct agent *a = agent;
+
+	for (unsigned int i = 0; i < MAX_WAITING; i++)
+		if (a->sampler->waiting[i] == call)
+			a->sampler->waiting[i] = NULL;
+}
+
+static int answer_later(struct agent *a, struct varlink_call *call)
+{
+	struct sampler *s = a->sampler;
+	bool pending = false;
+
+	for (unsigned int i = 0; i < MAX_WAITING; i++)
+		pending |= s->waiting[i] != NULL;
+	for (unsigned int i = 0; i < MAX_WAITING; i++) {
+		if (s->waiting[i])
+			continue;
+		s->waiting[i] = call;
+		varlink_on_close(call, on_close, a);
+		if (pending)
+			return 0;
+		s->timer = sd_event_source_unref(s->timer);
+		return sd_event_add_time_relative(a->event, &s->timer, CLOCK_MONOTONIC,
+						  SAMPLE_MIN_NS / NSEC_PER_USEC, 1000, on_timer, a);
+	}
+	return -EBUSY;
+}
+
+void sampler_top(struct agent *a, struct varlink_call *call)
+{
+	struct sampler *s = sampler_of(a);
+	uint64_t now = monotonic_ns();
+	int r;
+
+	if (!s) {
+		varlink_error(call, "io.culprit.Agent.Refused",
+			      json_pack("{s:s}", "message", "out of memory; try again"));
+		return;
+	}
+	s->asked_ns = now;
+	if (s->last_ns && now - s->last_ns >= SAMPLE_MIN_NS && now - s->last_ns <= SAMPLE_MAX_NS) {
+		look(a, s);
+		(void)varlink_reply(call, json_pack("{s:o}", "top", top_object(a)));
+		return;
+	}
+	if (!s->last_ns || now - s->last_ns > SAMPLE_MAX_NS)
+		look(a, s);
+	r = answer_later(a, call);
+	if (r < 0)
+		varlink_error(call, "io.culprit.Agent.Refused",
+			      json_pack("{s:s}", "message",
+					"too many callers wait for this; try again in a second"));
+}
+
+void sampler_forget(struct agent *a, struct tree_node *node)
+{
+	struct sampler *s = sampler_of(a);
+	struct cpu_cgroup_use cpu = { 0 };
+	struct swap_cgroup_use swap = { 0 };
+	struct counters last;
+	struct gone *own, *g;
+	uint64_t parent = node->parent ? node->parent->id : 0;
+
+	if (!s || !parent)
+		return;
+	if (a->cpu)
+		(void)cpu_forget_cgroup(a->cpu, node->id, &cpu);
+	if (a->swap)
+		(void)swap_forget_cgroup(a->swap, node->id, &swap);
+	last = (struct counters){
+		.cpu_ns = cpu.used_ns + cpu.kernel_ns,
+		.cpu_kernel_ns = cpu.kernel_ns,
+		.swap = swap.use,
+	};
+	HASH_FIND(hh, s->gone, &node->id, sizeof(node->id), own);
+	if (own) {
+		add(&last, &own->counters);
+		HASH_DEL(s->gone, own);
+		free(own);
+	}
+	HASH_FIND(hh, s->gone, &parent, sizeof(parent), g);
+	if (!g) {
+		g = calloc(1, sizeof(*g));
+		if (!g)
+			return;
+		g->id = parent;
+		HASH_ADD(hh, s->gone, id, sizeof(g->id), g);
+	}
+	add(&g->counters, &last);
+}
+
+static void forget_looks(struct sampler *s)
+{
+	s->look++;
+	forget_unseen(s);
+	s->last_ns = s->before_ns = 0;
+	malloc_trim(0);
+}
+
+void sampler_pulse(struct agent *a, uint64_t now_ns)
+{
+	struct sampler *s = a->sampler;
+
+	if (s && s->last_ns && now_ns > s->asked_ns + SAMPLE_FORGET_NS)
+		forget_looks(s);
+}
+
+void sampler_free(struct agent *a)
+{
+	struct sampler *s = a->sampler;
+	struct gone *g, *next;
+
+	if (!s)
+		return;
+	sd_event_source_unref(s->timer);
+	forget_looks(s);
+	HASH_ITER (hh, s->gone, g, next) {
+		HASH_DEL(s->gone, g);
+		free(g);
+	}
+	free(s);
+	a->sampler = NULL;
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The signal `cpu`: CPU time of others (or of a pattern) over a window. The kernel watches the
+ * budgets; policies with the same watched set and window share one. A budget is armed with the
+ * lowest threshold at which some policy would begin.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "lib/cleanup.h"
+
+/* A threshold that is never reached: the budget is summed but silent. */
+#define NEVER UINT64_MAX
+
+static int find_budget(struct agent *a, const struct policy_config *p)
+{
+	for (unsigned int i = 0; i < a->n_budgets; i++) {
+		const struct agent_budget *b = &a->budgets[i];
+
+		if (b->window_ns == p->window_ns && b->others == p->of_others &&
+		    (b->others || pattern_equal(b->of, &p->of)))
+			return (int)i;
+	}
+	if (a->n_budgets == ARRAY_SIZE(a->budgets))
+		return -E2BIG;
+	a->budgets[a->n_budgets] = (struct agent_budget){
+		.others = p->of_others,
+		.of = &p->of,
+		.window_ns = p->window_ns,
+	};
+	return (int)a->n_budgets++;
+}
+
+static uint64_t threshold_ns(const struct agent *a, unsigned int budget)
+{
+	uint64_t lowest = NEVER;
+
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		const struct agent_policy *p = &a->policies[i];
+		uint64_t ns;
+
+		if (p->budget != (int)budget || p->paused || policy_holds(p))
+			continue;
+		ns = (uint64_t)(p->rule.enter * (double)p->config->window_ns);
+		if (ns < lowest)
+			lowest = ns;
+	}
+	return lowest;
+}
+
+void cpu_signal_arm(struct agent *a, unsigned int budget)
+{
+	if (a->cpu)
+		(void)cpu_arm(a->cpu, budget, threshold_ns(a, budget));
+}
+
+int cpu_signal_build(struct agent *a)
+{
+	a->n_budgets = 0;
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		p->budget = -1;
+		if (p->config->signal != SIGNAL_CPU)
+			continue;
+		p->budget = find_budget(a, p->config);
+		if (p->budget < 0)
+			return p->budget;
+	}
+	for (unsigned int i = 0; a->cpu && i < a->n_budgets; i++) {
+		int r = cpu_set_budget(a->cpu, i, a->budgets[i].window_ns, threshold_ns(a, i),
+				       false);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+double cpu_signal_value(struct agent *a, struct agent_policy *p)
+{
+	uint64_t used_ns = 0;
+
+	if (!a->cpu || p->budget < 0 || cpu_value(a->cpu, (unsigned int)p->budget, &used_ns) < 0)
+		return 0;
+	return (double)used_ns / (double)p->config->window_ns;
+}
+
+static void offender_of(struct target *offender, const struct culprit_task *task)
+{
+	*offender = (struct target){
+		.kind = TARGET_PROCESS,
+		.cgroup = task->cgroup,
+		.pid = (pid_t)task->tgid,
+		.start_time_ns = task->start_time_ns,
+	};
+	memcpy(offender->comm, task->comm, sizeof(offender->comm));
+	offender->comm[sizeof(offender->comm) - 1] = '\0';
+}
+
+/* The hot path: from here to the write into cgroup.freeze nothing blocks and nothing allocates. */
+void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing)
+{
+	struct agent *a = agent;
+	uint64_t now = monotonic_ns();
+
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+		double value = (double)crossing->used_ns / (double)p->config->window_ns;
+
+		if (p->budget != (int)crossing->budget || p->paused || policy_holds(p))
+			continue;
+		p->record_ns = crossing->time_ns;
+		offender_of(&p->offender, &crossing->task);
+		p->has_offender = true;
+		policy_look(a, p, value, now);
+	}
+	cpu_signal_arm(a, crossing->budget);
+}

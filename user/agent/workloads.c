@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "lib/cleanup.h"
+
+void target_of_node(struct target *target, const struct tree_node *node)
+{
+	*target = (struct target){ .kind = TARGET_CGROUP, .cgroup = node->id };
+	snprintf(target->path, sizeof(target->path), "%s", node->path);
+}
+
+struct agent_workload *workload_find(struct agent *a, const char *name)
+{
+	for (unsigned int i = 0; i < a->n_workloads; i++)
+		if (strcmp(a->workloads[i].config->name, name) == 0)
+			return &a->workloads[i];
+	return NULL;
+}
+
+bool workload_contains(const struct agent_workload *w, const char *cgroup_path)
+{
+	struct subject subject = { .cgroup_path = cgroup_path };
+
+	return pattern_matches(&w->config->pattern, &subject);
+}
+
+static int workload_add(struct agent_workload *w, struct tree_node *node)
+{
+	if (w->n_nodes == w->cap_nodes) {
+		unsigned int cap = w->cap_nodes ? w->cap_nodes * 2 : 4;
+		struct tree_node **nodes = realloc(w->nodes, cap * sizeof(struct tree_node *));
+
+		if (!nodes)
+			return -ENOMEM;
+		w->nodes = nodes;
+		w->cap_nodes = cap;
+	}
+	w->nodes[w->n_nodes++] = node;
+	return 0;
+}
+
+static void workload_remove(struct agent_workload *w, const struct tree_node *node)
+{
+	for (unsigned int i = 0; i < w->n_nodes; i++) {
+		if (w->nodes[i] == node) {
+			w->nodes[i] = w->nodes[--w->n_nodes];
+			return;
+		}
+	}
+}
+
+/* Does the CPU time of the cgroup's own tasks count for this budget? */
+static bool counts_for(struct agent *a, const struct agent_budget *b, const struct tree_node *node)
+{
+	struct subject subject = { .cgroup_path = node->path };
+
+	if (!b->others)
+		return pattern_matches(b->of, &subject);
+	for (unsigned int i = 0; i < a->n_workloads; i++)
+		if (a->workloads[i].yields && workload_contains(&a->workloads[i], node->path))
+			return false;
+	return true;
+}
+
+/* Tells the cpu sense which budgets this cgroup's time counts for. */
+static void watch_node(struct agent *a, struct tree_node *node)
+{
+	uint16_t list[CULPRIT_CPU_BUDGETS_PER_CGROUP];
+	unsigned int n = 0;
+
+	if (!a->cpu || a->n_budgets == 0)
+		return;
+	for (unsigned int i = 0; i < a->n_budgets; i++) {
+		if (!counts_for(a, &a->budgets[i], node))
+			continue;
+		if (n == ARRAY_SIZE(list)) {
+			agent_degraded(a, "a cgroup is watched by more than 8 cpu policies with "
+					  "different `of` or window; the later ones do not see it");
+			break;
+		}
+		list[n++] = (uint16_t)i;
+	}
+	if (cpu_watch(a->cpu, node->id, list, n) < 0)
+		agent_degraded(a, "the kernel has no room for the watch list of every cgroup");
+}
+
+static void add_node(void *agent, struct tree_node *node)
+{
+	struct agent *a = agent;
+
+	for (unsigned int i = 0; i < a->n_workloads; i++) {
+		struct agent_workload *w = &a->workloads[i];
+
+		if (pattern_names_cgroup(&w->config->pattern, node->path) &&
+		    workload_add(w, node) < 0)
+			agent_degraded(a, "out of memory: a workload's cgroup is not watched");
+	}
+	watch_node(a, node);
+}
+
+void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node)
+{
+	if (news != TREE_MADE)
+		for (unsigned int i = 0; i < a->n_workloads; i++)
+			workload_remove(&a->workloads[i], node);
+	if (news == TREE_REMOVED)
+		sampler_forget(a, node);
+	else
+		add_node(a, node);
+}
+
+int workloads_build(struct agent *a)
+{
+	a->n_workloads = a->config->n_workloads;
+	a->workloads = calloc(a->n_workloads ? a->n_workloads : 1, sizeof(*a->workloads));
+	if (!a->workloads)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < a->n_workloads; i++)
+		a->workloads[i].config = &a->config->workloads[i];
+	for (unsigned int i = 0; i < a->config->n_policies; i++) {
+		const struct policy_config *p = &a->config->policies[i];
+
+		for (unsigned int t = 0; t < p->n_targets; t++)
+			a->workloads[p->targets[t]].yields = true;
+	}
+	return 0;
+}
+
+void workloads_sort_in(struct agent *a)
+{
+	if (a->tree)
+		tree_each(a->tree, add_node, a);
+}
+
+void workloads_free(struct agent *a)
+{
+	for (unsigned int i = 0; i < a->n_workloads; i++)
+		free(a->workloads[i].nodes);
+	free(a->workloads);
+	a->workloads = NULL;
+	a->n_workloads = 0;
+}

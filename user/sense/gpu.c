@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "sense/gpu.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "sense/gpu_private.h"
+#include "sense/pins.h"
+
+/* Trampolines report an open before its descriptor is in the table: so long it is believed. */
+#define BELIEVE_NS    (20 * NSEC_PER_MSEC)
+/* A process that ends still has its descriptors when the kernel says so. */
+#define LEAVING_NS    (200 * NSEC_PER_MSEC)
+/* io_uring's threads have yet to open; waking a GPU takes a second. */
+#define UNRESOLVED_NS (2 * NSEC_PER_SEC)
+
+static int pin(struct gpu_sense *gpu)
+{
+	int r;
+
+	if (!gpu->options.pins)
+		return 0;
+	r = pins_add(gpu->options.pins, bpf_map__fd(gpu->bpf->maps.gpu_device), "gpu_device");
+	if (r == 0)
+		r = pins_add(gpu->options.pins, bpf_map__fd(gpu->bpf->maps.gpu_holder),
+			     "gpu_holder");
+	return r;
+}
+
+int gpu_open(struct gpu_sense **out, const struct sense_options *options, gpu_change_fn fn,
+	     void *user)
+{
+	struct gpu_sense *gpu = calloc(1, sizeof(*gpu));
+	int r;
+
+	*out = gpu;
+	if (!gpu)
+		return -ENOMEM;
+	gpu->status.name = "gpu";
+	gpu->options = *options;
+	gpu->fn = fn;
+	gpu->user = user;
+	gpu_holders_init(gpu);
+	r = gpu_climb(gpu);
+	return r < 0 ? r : pin(gpu);
+}
+
+void gpu_close(struct gpu_sense *gpu)
+{
+	if (!gpu)
+		return;
+	gpu_unload(gpu);
+	free(gpu);
+}
+
+const struct sense_status *gpu_status(const struct gpu_sense *gpu)
+{
+	return &gpu->status;
+}
+
+int gpu_fd(const struct gpu_sense *gpu)
+{
+	return gpu->ring ? ring_buffer__epoll_fd(gpu->ring) : -EBADF;
+}
+
+int gpu_want_events(struct gpu_sense *gpu, bool want)
+{
+	if (want)
+		return gpu_attach_events(gpu);
+	gpu_detach_events(gpu);
+	return 0;
+}
+
+/* Tells at once and without a walk; the walk that follows confirms or withdraws the holder. */
+static void take_open(struct gpu_sense *gpu, const struct culprit_gpu_record *record)
+{
+	struct gpu_look look = { .tgid = record->task.tgid, .device = CULPRIT_GPU_NO_DEVICE };
+	struct gpu_holder told = { .device = record->device, .task = record->task };
+	unsigned int slot;
+
+	if (record->device >= gpu->n_slots)
+		return;
+	look.early = gpu_rung_is_early(gpu);
+	look.until_ns = look.early ? record->time_ns + BELIEVE_NS : 0;
+	/* Known to the table of files, so that no walk takes it for another open. */
+	gpu_file_seen(gpu, record->file, record->device);
+	slot = gpu_hold_slot(gpu, &record->task, record->device, record->uid);
+	told.uid = record->uid;
+	told.kind = gpu_kind(gpu_roles_of(gpu, &record->task));
+	if (slot != GPU_NOBODY) {
+		gpu->holders[slot].kind = told.kind;
+		gpu->holds[slot].doubtful_ns = look.until_ns;
+	}
+	gpu_look_at(gpu, &look);
+	gpu_tell(gpu, GPU_OPENED, &told, record->time_ns);
+}
+
+static void take_unresolved(struct gpu_sense *gpu, const struct culprit_gpu_record *record)
+{
+	struct gpu_look look = {
+		.tgid = record->task.tgid,
+		.device = record->device,
+		.attempts = record->attempts,
+		.until_ns = record->soon ? record->time_ns + UNRESOLVED_NS : 0,
+	};
+
+	gpu_look_at(gpu, &look);
+}
+
+int gpu_take_record(struct gpu_sense *gpu, const void *data, size_t size)
+{
+	const struct culprit_gpu_record *record = data;
+	struct gpu_look look = { .device = CULPRIT_GPU_NO_DEVICE };
+
+	if (size < sizeof(*record))
+		return 0;
+	if (record->device == CULPRIT_GPU_PROBE) {
+		gpu->proved |= record->event == CULPRIT_GPU_OPENED;
+		return 0;
+	}
+	look.tgid = record->task.tgid;
+	switch ((enum culprit_gpu_event)record->event) {
+	case CULPRIT_GPU_OPENED:
+		take_open(gpu, record);
+		break;
+	case CULPRIT_GPU_UNRESOLVED:
+		take_unresolved(gpu, record);
+		break;
+	case CULPRIT_GPU_LEFT:
+		look.leaving = true;
+		look.until_ns = record->time_ns + LEAVING_NS;
+		gpu_look_at(gpu, &look);
+		break;
+	case CULPRIT_GPU_FORKED:
+		gpu_look_at(gpu, &look);
+		break;
+	}
+	return 0;
+}
+
+int gpu_dispatch(struct gpu_sense *gpu)
+{
+	int r = gpu->ring ? ring_buffer__consume(gpu->ring) : -EBADF;
+
+	return r < 0 ? r : 0;
+}
