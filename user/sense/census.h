@@ -19,8 +19,9 @@ const struct sense_status *census_status(const struct census *census);
 /*
  * Takes one census into memory of the census itself: *list of *count records, sorted by pid, valid
  * until the next call. `pid` > 0 restricts it to one process (0 records when it is gone). The
- * memory grows with the number of processes and is used again: after the first passes nothing is
- * allocated. 0 or -errno; then *count is 0.
+ * memory grows with the number of processes and is used again: after the first passes the iterator
+ * allocates nothing (/proc now and then, for cgroups that it has not met). 0, or -errno; then
+ * *count is 0.
  */
 int census_take(struct census *census, pid_t pid, const struct culprit_process **list,
 		size_t *count);

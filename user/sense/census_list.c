@@ -6,7 +6,7 @@
 
 #include "lib/cleanup.h"
 
-#define FIRST_ROOM 256
+#define FIRST_ROOM 1024
 
 void census_list_clear(struct census_list *list)
 {

@@ -41,6 +41,7 @@ struct census_proc {
 	int cgroup_fd; /* of the cgroup2 mount; -1: none */
 	unsigned int page_size;
 	uint64_t pass;
+	unsigned int looked_at; /* cgroups in this pass */
 	struct place *places;
 	char text[TEXT_SIZE];
 };
@@ -70,15 +71,14 @@ fail:
 	return r;
 }
 
-/* Forgets the cgroups in which the last pass found nobody; with `all`, every one. */
-static void forget_places(struct census_proc *proc, bool all)
+static void forget_places(struct census_proc *proc)
 {
-	struct place *place, *next;
+	struct place *place = proc->places, *next;
 
-	HASH_ITER (hh, proc->places, place, next) {
-		if (!all && place->pass == proc->pass)
-			continue;
-		HASH_DEL(proc->places, place);
+	/* Frees the table, not the places, which stay linked. */
+	HASH_CLEAR(hh, proc->places);
+	for (; place; place = next) {
+		next = place->hh.next;
 		free(place);
 	}
 }
@@ -91,7 +91,7 @@ void census_proc_close(struct census_proc *proc)
 		closedir(proc->dir);
 	if (proc->cgroup_fd >= 0)
 		close(proc->cgroup_fd);
-	forget_places(proc, true);
+	forget_places(proc);
 	free(proc);
 }
 
@@ -123,6 +123,7 @@ static void look_at(struct census_proc *proc, struct place *place)
 		openat(proc->cgroup_fd, *below ? below : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	uint64_t frozen = 0;
 
+	proc->looked_at++;
 	place->pass = proc->pass;
 	place->id = fd < 0 ? 0 : cgroupfs_id(fd);
 	/* The root has no such file, and cannot be frozen. */
@@ -256,6 +257,7 @@ int census_proc_take(struct census_proc *proc, pid_t pid, struct census_list *li
 		snprintf(who, sizeof(who), "%d", (int)pid);
 		return add_process(proc, who, list);
 	}
+	proc->looked_at = 0;
 	rewinddir(proc->dir);
 	while ((entry = readdir(proc->dir))) {
 		int r;
@@ -266,6 +268,8 @@ int census_proc_take(struct census_proc *proc, pid_t pid, struct census_list *li
 		if (r < 0)
 			return r;
 	}
-	forget_places(proc, false);
+	/* Mostly cgroups that are gone: start again. */
+	if (HASH_COUNT(proc->places) > 2 * proc->looked_at)
+		forget_places(proc);
 	return 0;
 }

@@ -146,11 +146,18 @@ static bool is_below(const struct tree_entry *entry, const struct tree_entry *ab
 	return entry != NULL;
 }
 
+/* Absent after a rename for which there was no memory. */
+static void unlink_path(struct tree_index *index, struct tree_entry *entry)
+{
+	if (index->paths && entry->by_path.tbl)
+		HASH_DELETE(by_path, index->paths, entry);
+}
+
 static void remove_leaf(struct tree_index *index, struct tree_entry *entry)
 {
 	/* Not to be found any more while its end is told. */
 	HASH_DELETE(by_id, index->ids, entry);
-	HASH_DELETE(by_path, index->paths, entry);
+	unlink_path(index, entry);
 	if (parent_of(entry))
 		parent_of(entry)->children--;
 	tell(index, TREE_REMOVED, entry);
@@ -179,14 +186,14 @@ void tree_index_remove(struct tree_index *index, struct tree_entry *entry)
 	remove_leaf(index, entry);
 }
 
-/* Gives an entry the path that its parent's and its name make. */
+/* Gives an entry the path that its parent's and its name make; name may be part of the old one. */
 static int move_path(struct tree_index *index, struct tree_entry *entry, const char *name)
 {
 	char *path = path_below(parent_of(entry), name);
 
 	if (!path)
 		return -ENOMEM;
-	HASH_DELETE(by_path, index->paths, entry);
+	unlink_path(index, entry);
 	free(entry->node.path);
 	entry->node.path = path;
 	return link_path(index, entry);
@@ -196,15 +203,9 @@ int tree_index_rename(struct tree_index *index, struct tree_entry *entry, const 
 {
 	int r = move_path(index, entry, name);
 
-	for (struct tree_entry *at = tree_index_next(entry); at && r == 0;
-	     at = tree_index_next(at)) {
-		_cleanup_free_ char *own_name = NULL;
-
-		if (!is_below(at, entry))
-			continue;
-		own_name = strdup(strrchr(at->node.path, '/') + 1);
-		r = own_name ? move_path(index, at, own_name) : -ENOMEM;
-	}
+	for (struct tree_entry *at = tree_index_next(entry); at && r == 0; at = tree_index_next(at))
+		if (is_below(at, entry))
+			r = move_path(index, at, strrchr(at->node.path, '/') + 1);
 	if (r == 0)
 		tell(index, TREE_RENAMED, entry);
 	return r;
