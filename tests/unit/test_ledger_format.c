@@ -215,7 +215,7 @@ static void every_truncation_is_damage(void **state)
 
 	(void)state;
 	format_claim(slot, &claim, BOOT);
-	len = (size_t)(strrchr(slot, '}') - slot);
+	len = (size_t)((char *)memrchr(slot, '}', sizeof(slot)) - slot);
 	for (size_t n = 1; n <= len; n++) {
 		format_empty(cut);
 		memcpy(cut, slot, n);

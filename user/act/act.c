@@ -48,7 +48,8 @@ static void table_remove(struct act *act, struct held *h)
 	while (act->order[i] != h)
 		i++;
 	act->count--;
-	memmove(&act->order[i], &act->order[i + 1], (act->count - i) * sizeof(act->order[0]));
+	for (; i < act->count; i++)
+		act->order[i] = act->order[i + 1];
 	h->used = false;
 }
 

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,17 +41,13 @@ struct text {
 	size_t size; /* a unit that does not fit whole is left out, and all after it */
 };
 
-__attribute__((format(printf, 2, 3))) static void put(struct text *t, const char *format, ...)
+static void grow(struct text *t, int n)
 {
-	va_list args;
-	int n;
-
-	va_start(args, format);
-	n = vsnprintf(t->buf + t->len, t->size - t->len, format, args);
-	va_end(args);
 	if (n > 0 && (size_t)n < t->size - t->len)
 		t->len += (size_t)n;
 }
+
+#define put(t, ...) grow(t, snprintf((t)->buf + (t)->len, (t)->size - (t)->len, __VA_ARGS__))
 
 /* Length of the UTF-8 sequence at s (RFC 3629: shortest form, no surrogates), 0 when it is none. */
 static size_t utf8_len(const unsigned char *s)

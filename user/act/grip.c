@@ -12,7 +12,7 @@ static int open_cgroup(struct act *act, struct held *h)
 {
 	const struct cgroupfs *fs = act->options.cgroups;
 	struct target *target = &h->claim.target;
-	struct freezer_state state;
+	struct freezer_state state = { 0 };
 	int r = cgroupfs_path_of(fs, target->cgroup, target->path, sizeof(target->path));
 
 	if (r < 0)

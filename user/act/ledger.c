@@ -274,18 +274,12 @@ static int check_file(int fd)
 	return 0;
 }
 
-static int open_ledger(struct ledger **out, const char *dir, bool make, pid_t *holder, char *what,
-		       size_t what_size)
+static int fill(struct ledger *ledger, const char *dir, bool make, pid_t *holder, char *what,
+		size_t what_size)
 {
-	_cleanup_(ledger_closep)
-	struct ledger *ledger = calloc(1, sizeof(*ledger));
-	_cleanup_close_ int dirfd = -1;
+	_cleanup_close_ int dirfd = safedir_open(dir, make, what, what_size);
 	int r;
 
-	if (!ledger)
-		return -ENOMEM;
-	ledger->fd = -1;
-	dirfd = safedir_open(dir, make, what, what_size);
 	if (dirfd < 0)
 		return dirfd;
 	snprintf(what, what_size, "%s/ledger", dir);
@@ -299,12 +293,24 @@ static int open_ledger(struct ledger **out, const char *dir, bool make, pid_t *h
 		r = lock_ledger(ledger->fd, holder);
 	if (r == 0)
 		r = read_boot_id(ledger->boot_id);
-	if (r == 0)
-		r = prepare(ledger);
+	return r < 0 ? r : prepare(ledger);
+}
+
+static int open_ledger(struct ledger **out, const char *dir, bool make, pid_t *holder, char *what,
+		       size_t what_size)
+{
+	struct ledger *ledger = calloc(1, sizeof(*ledger));
+	int r;
+
+	if (!ledger)
+		return -ENOMEM;
+	ledger->fd = -1;
+	r = fill(ledger, dir, make, holder, what, what_size);
 	if (r < 0)
-		return r;
-	*out = take_ptr(ledger);
-	return 0;
+		ledger_close(ledger);
+	else
+		*out = ledger;
+	return r;
 }
 
 int ledger_open(struct ledger **out, const char *dir, pid_t *holder, char *what, size_t what_size)
@@ -381,33 +387,41 @@ static void undo_list(const struct cgroupfs *fs, struct release *list, unsigned 
 	}
 }
 
-int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
-		   void (*told)(void *user, const struct claim *claim, int error), void *user)
+static int release_list(struct ledger *ledger, const struct cgroupfs *fs, struct release *list,
+			void (*told)(void *user, const struct claim *claim, int error), void *user)
 {
-	_cleanup_free_ struct release *list = calloc(CLAIM_MAX, sizeof(*list));
 	unsigned int n;
 	int undone = 0;
-	int r;
+	int r = gather(ledger, list, &n);
 
-	if (!list)
-		return -ENOMEM;
-	r = gather(ledger, list, &n);
 	if (r < 0)
 		return r;
 	undo_list(fs, list, n);
 	for (unsigned int i = 0; i < n; i++) {
-		bool forget =
-			list[i].error == 0 || list[i].error == -EBADMSG || list[i].error == -ESTALE;
+		int error = list[i].error;
 
-		if (told && list[i].error != -ESTALE)
-			told(user, &list[i].claim, list[i].error);
-		if (!forget)
+		if (told && error != -ESTALE)
+			told(user, &list[i].claim, error);
+		if (error < 0 && error != -EBADMSG && error != -ESTALE)
 			continue;
-		undone += list[i].error == 0;
+		undone += error == 0;
 		r = empty_slot(ledger, list[i].slot);
 		if (r < 0)
 			return r;
 		ledger->ids[list[i].slot] = 0;
 	}
 	return undone;
+}
+
+int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
+		   void (*told)(void *user, const struct claim *claim, int error), void *user)
+{
+	struct release *list = calloc(CLAIM_MAX, sizeof(*list));
+	int r;
+
+	if (!list)
+		return -ENOMEM;
+	r = release_list(ledger, fs, list, told, user);
+	free(list);
+	return r;
 }
