@@ -112,7 +112,7 @@ static int denied_and_closed(void)
 	return error_of(fd, PING) == 1 && fake_is_closed(fd) ? 0 : 1;
 }
 
-static int crowd(void)
+_Noreturn static void crowd(void)
 {
 	int fd = -1;
 
@@ -185,12 +185,13 @@ static void members_cannot_lock_root_out(void **state)
 	if (pid == 0) {
 		if (setgroups(1, &group_id) < 0 || setresuid(USER, USER, USER) < 0)
 			_exit(99);
-		_exit(crowd());
+		crowd();
 	}
 	assert_true(live_until(is_crowded, NULL, 10000));
 	assert_int_equal(look(), 0);
+	/* Those of root come on top, and one that has just closed may still count. */
 	assert_in_range(fake_stat(&agent, "clients"), VARLINK_MAX_CLIENTS - VARLINK_ROOT_RESERVE,
-			VARLINK_MAX_CLIENTS - VARLINK_ROOT_RESERVE + 1);
+			VARLINK_MAX_CLIENTS - VARLINK_ROOT_RESERVE + 3);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 }

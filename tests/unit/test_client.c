@@ -430,18 +430,16 @@ static void *answer_once(void *arg)
 
 static void garbage_from_the_other_end_is_an_error(void **state)
 {
-	static const struct {
-		const char *says;
-		size_t length;
-	} cases[] = {
-		{ "", 0 },
-		{ "HTTP/1.1 400 Bad Request\r\n\r\n", 28 },
-		{ "not json", 9 },
-		{ "[]", 3 },
-		{ "{}", 3 },
-		{ "{\"parameters\":3}", 17 },
-		{ "{\"error\":\"org.example.Odd\"}", 28 },
-		{ "{\"error\":\"x\",\"parameters\":{\"message\":\"\\u001b[2J\"}}", 52 },
+	/* The first two are without the NUL that ends an answer. */
+	static const char *const cases[] = {
+		"",
+		"HTTP/1.1 400 Bad Request\r\n\r\n",
+		"not json",
+		"[]",
+		"{}",
+		"{\"parameters\":3}",
+		"{\"error\":\"org.example.Odd\"}",
+		"{\"error\":\"x\",\"parameters\":{\"message\":\"\\u001b[2J\"}}",
 	};
 	char path[108];
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -456,8 +454,8 @@ static void garbage_from_the_other_end_is_an_error(void **state)
 		const struct result *r;
 		pthread_t thread;
 
-		s.says = cases[i].says;
-		s.length = cases[i].length;
+		s.says = cases[i];
+		s.length = strlen(cases[i]) + (i >= 2);
 		assert_int_equal(pthread_create(&thread, NULL, answer_once, &s), 0);
 		r = run_on(path, "status");
 		pthread_join(thread, NULL);

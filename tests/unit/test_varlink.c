@@ -55,7 +55,7 @@ static void assert_answers(void)
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(reply, "parameters"), "version")),
 		"0.1.0");
-	assert_true(monotonic_ns() - before < NSEC_PER_SEC);
+	assert_true(monotonic_ns() - before < 5 * NSEC_PER_SEC);
 	json_decref(reply);
 }
 
@@ -69,7 +69,7 @@ static void assert_error(const char *text, const char *error)
 
 static void until_stat(const char *name, json_int_t value)
 {
-	uint64_t end = monotonic_ns() + 5 * NSEC_PER_SEC;
+	uint64_t end = monotonic_ns() + 20 * NSEC_PER_SEC;
 
 	while (fake_stat(&agent, name) != value)
 		assert_true(monotonic_ns() < end);
@@ -77,10 +77,21 @@ static void until_stat(const char *name, json_int_t value)
 
 static void until_stat_is_at_least(const char *name, json_int_t value)
 {
-	uint64_t end = monotonic_ns() + 5 * NSEC_PER_SEC;
+	uint64_t end = monotonic_ns() + 20 * NSEC_PER_SEC;
 
 	while (fake_stat(&agent, name) < value)
 		assert_true(monotonic_ns() < end);
+}
+
+/* The address sanitizer keeps freed memory in quarantine, so there the size tells nothing. */
+static void assert_pages_below(json_int_t pages, json_int_t bytes)
+{
+#ifndef __SANITIZE_ADDRESS__
+	assert_true(pages * sysconf(_SC_PAGESIZE) < bytes);
+#else
+	(void)pages;
+	(void)bytes;
+#endif
 }
 
 static void a_call_is_answered(void **state)
@@ -116,11 +127,12 @@ static void malformed_json_is_refused_and_the_connection_closed(void **state)
 
 static void a_nul_inside_a_call_ends_it_there(void **state)
 {
+	static const char call[] = "{\"method\":\"io.cul\0prit.Agent.Ping\"}";
 	int fd = connect_agent();
 	json_t *reply;
 
 	(void)state;
-	assert_true(fake_send(fd, "{\"method\":\"io.cul\0prit.Agent.Ping\"}", 37));
+	assert_true(fake_send(fd, call, sizeof(call)));
 	reply = fake_receive(fd);
 	assert_string_equal(fake_error(reply), VARLINK_REFUSED);
 	json_decref(reply);
@@ -236,8 +248,7 @@ static void unfinished_calls_share_a_bounded_memory(void **state)
 		(void)fake_send(fds[i], text, part);
 	}
 	until_stat_is_at_least("dropped", clients / 2);
-	assert_true((fake_stat(&agent, "rss_pages") - pages) * sysconf(_SC_PAGESIZE) <
-		    2 * VARLINK_MAX_INPUT);
+	assert_pages_below(fake_stat(&agent, "rss_pages") - pages, 2 * VARLINK_MAX_INPUT);
 	/* The first ones have gone, the last one may still finish its call. */
 	assert_true(fake_is_closed(fds[0]));
 	assert_true(fake_call(fds[clients - 1], PING));
@@ -299,8 +310,7 @@ static void unread_replies_share_a_bounded_memory(void **state)
 		assert_true(fake_call(fds[i], "{\"method\":\"io.culprit.Test.Big\"}"));
 	}
 	until_stat_is_at_least("dropped", clients - VARLINK_MAX_OUTPUT / (3 << 20) - 1);
-	assert_true(fake_stat(&agent, "rss_pages") * sysconf(_SC_PAGESIZE) <
-		    2 * VARLINK_MAX_OUTPUT);
+	assert_pages_below(fake_stat(&agent, "rss_pages"), 2 * VARLINK_MAX_OUTPUT);
 	for (int i = 0; i < clients; i++)
 		close(fds[i]);
 	assert_answers();

@@ -42,10 +42,10 @@ struct cli_verb {
 	const char *name;
 	const char *usage; /* what follows the name */
 	const char *help;
-	unsigned int options; /* enum cli_option */
-	const char *arg;      /* what its argument is called; NULL: it has none */
-	bool arg_required;
+	const char *arg; /* what its argument is called; NULL: it has none */
 	enum cli_status (*run)(const struct cli *cli);
+	unsigned int options; /* enum cli_option */
+	bool arg_required;
 };
 
 /* The verb of that name, or NULL. */

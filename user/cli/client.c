@@ -167,12 +167,12 @@ static ssize_t read_more(struct client *client)
 	return n;
 }
 
-/* The first whole message into *text (owned by the caller). 0, -ENOTCONN at the end, -errno. */
-static int read_message(struct client *client, uint64_t deadline_ns, char **text)
+/* Until data holds a whole message; its length with the NUL. 0, -ENOTCONN at the end, -errno. */
+static int read_message(struct client *client, uint64_t deadline_ns, size_t *length)
 {
 	size_t scanned = 0;
+	const char *nul;
 	ssize_t n;
-	char *nul;
 	int r;
 
 	for (;;) {
@@ -189,12 +189,18 @@ static int read_message(struct client *client, uint64_t deadline_ns, char **text
 		if (n <= 0)
 			return n == 0 ? -ENOTCONN : (int)n;
 	}
-	*text = strdup(client->data);
-	if (!*text)
-		return -ENOMEM;
-	client->length -= (size_t)(nul + 1 - client->data);
-	memmove(client->data, nul + 1, client->length);
+	*length = (size_t)(nul + 1 - client->data);
 	return 0;
+}
+
+/* The first message of `length` bytes, parsed and taken out of data; NULL: it is not JSON. */
+static json_t *take_message(struct client *client, size_t length)
+{
+	json_t *message = json_loads(client->data, 0, NULL);
+
+	client->length -= length;
+	memmove(client->data, client->data + length, client->length);
+	return message;
 }
 
 static enum cli_status cannot_receive(const struct client *client, int error)
@@ -249,19 +255,19 @@ static enum cli_status told_error(const char *error, const json_t *parameters)
 enum cli_status client_receive(struct client *client, int timeout_ms, json_t **parameters,
 			       bool *continues)
 {
-	_cleanup_free_ char *text = NULL;
+	enum cli_status status = CLI_DONE;
 	const char *error;
 	json_t *message;
-	enum cli_status status = CLI_DONE;
+	size_t length;
 	int r = read_message(client,
 			     timeout_ms < 0 ? UINT64_MAX
 					    : monotonic_ns() + (uint64_t)timeout_ms * NSEC_PER_MSEC,
-			     &text);
+			     &length);
 
 	*parameters = NULL;
 	if (r < 0)
 		return cannot_receive(client, r);
-	message = json_loads(text, 0, NULL);
+	message = take_message(client, length);
 	*parameters = json_object_get(message, "parameters");
 	error = json_string_value(json_object_get(message, "error"));
 	if (error) {

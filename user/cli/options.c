@@ -19,47 +19,45 @@ static const struct cli_verb verbs[] = {
 	{ "status", "[--json]",
 	  "Shows the agent, its senses and what they cannot see, its policies, what it holds and\n"
 	  "why, and every kind of loss that is not zero.\n\n" HELP_JSON,
-	  CLI_JSON, NULL, false, verb_status },
+	  NULL, verb_status, CLI_JSON, false },
 	{ "top", "[--once] [--json]",
 	  "Shows who uses what now: CPU time and swap-in by cgroup and process, and who has a GPU\n"
 	  "open. Prints again every two seconds.\n\n"
 	  "  --once      print once and end\n" HELP_JSON "              (once)\n",
-	  CLI_ONCE | CLI_JSON, NULL, false, verb_top },
+	  NULL, verb_top, CLI_ONCE | CLI_JSON, false },
 	{ "why", "[TARGET] [--json]",
-	  "Tells the last decision about a workload, policy, cgroup or process; without one, "
-	  "about\n"
-	  "all that is held: the signal and its numbers, the candidates, what undoes "
+	  "Tells the last decision about a workload, policy, cgroup or process (without one,\n"
+	  "of all that is held): the signal, its numbers, the candidates, what undoes "
 	  "it.\n" TARGET_IS "\n  --json      one object a line\n",
-	  CLI_JSON, "TARGET", false, verb_why },
+	  "TARGET", verb_why, CLI_JSON, false },
 	{ "events", "[--follow] [--since T] [--json]",
-	  "Shows what happened, oldest first. The agent keeps the last 1,000 events; older ones "
-	  "are\n"
-	  "in the journal.\n\n"
+	  "Shows what happened, oldest first. The agent keeps the last 1,000 events; the\n"
+	  "journal has the older ones.\n\n"
 	  "  --follow    go on with what happens now, until Ctrl-C\n"
 	  "  --since T   from then on: 10m (ago), or 2026-01-31T12:00:00Z\n"
 	  "  --json      one object a line\n",
-	  CLI_FOLLOW | CLI_SINCE | CLI_JSON, NULL, false, verb_events },
+	  NULL, verb_events, CLI_FOLLOW | CLI_SINCE | CLI_JSON, false },
 	{ "freeze", "TARGET [--for D] [--json]",
-	  "Holds a target by hand, until it is thawed. " TARGET_IS "\n" HELP_FOR HELP_JSON,
-	  CLI_FOR | CLI_JSON, "TARGET", true, verb_freeze },
+	  "Holds a target by hand, until it is thawed.\n" TARGET_IS "\n" HELP_FOR HELP_JSON,
+	  "TARGET", verb_freeze, CLI_FOR | CLI_JSON, true },
 	{ "thaw", "TARGET [--json]",
 	  "Lets a target go. A policy that held it stays off it until its signal has been quiet\n"
-	  "once. " TARGET_IS "\n" HELP_JSON,
-	  CLI_JSON, "TARGET", true, verb_thaw },
+	  "once.\n" TARGET_IS "\n" HELP_JSON,
+	  "TARGET", verb_thaw, CLI_JSON, true },
 	{ "pause", "[POLICY] [--for D] [--json]",
 	  "Switches a policy (all of them) off and releases what it holds.\n\n" HELP_FOR HELP_JSON,
-	  CLI_FOR | CLI_JSON, "POLICY", false, verb_pause },
+	  "POLICY", verb_pause, CLI_FOR | CLI_JSON, false },
 	{ "resume", "[POLICY] [--json]",
-	  "Switches a paused policy (all of them) on again.\n\n" HELP_JSON, CLI_JSON, "POLICY",
-	  false, verb_resume },
+	  "Switches a paused policy (all of them) on again.\n\n" HELP_JSON, "POLICY", verb_resume,
+	  CLI_JSON, false },
 	{ "ping", "[--json]",
-	  "Is the agent there, and how long does it take to answer?\n\n" HELP_JSON, CLI_JSON, NULL,
-	  false, verb_ping },
+	  "Is the agent there, and how long does it take to answer?\n\n" HELP_JSON, NULL, verb_ping,
+	  CLI_JSON, false },
 	{ "reload", "[--json]",
 	  "Has the agent read its configuration again. If that has errors, they are shown and the\n"
 	  "old one stays in force.\n\n" HELP_JSON,
-	  CLI_JSON, NULL, false, verb_reload },
-	{ "quit", "", "Has the agent let everything go and end.\n", 0, NULL, false, verb_quit },
+	  NULL, verb_reload, CLI_JSON, false },
+	{ "quit", "", "Has the agent let everything go and end.\n", NULL, verb_quit, 0, false },
 	{ NULL },
 };
 

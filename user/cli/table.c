@@ -19,6 +19,7 @@ struct cell {
 
 struct table {
 	const char *const *titles;
+	size_t *widths; /* of each column, known when it is printed */
 	size_t n_columns;
 	struct cell *cells;
 	size_t n_cells, room;
@@ -38,8 +39,10 @@ struct table *table_new(const char *const *titles)
 	struct table *table = need(calloc(1, sizeof(*table)));
 
 	table->titles = titles;
-	while (titles[table->n_columns])
+	do
 		table->n_columns++;
+	while (titles[table->n_columns]);
+	table->widths = need(calloc(table->n_columns, sizeof(*table->widths)));
 	return table;
 }
 
@@ -118,15 +121,28 @@ static void put_cell(const struct table *table, size_t column, const char *text,
 	fputs(last ? "\n" : "  ", stdout);
 }
 
-static void put_rows(const struct table *table, const size_t *widths, size_t rows, bool colour)
+static void measure(struct table *table, size_t rows)
 {
 	for (size_t c = 0; c < table->n_columns; c++)
-		put_cell(table, c, title(table, c), widths[c], colour ? "1" : NULL);
+		table->widths[c] = text_width(title(table, c));
+	for (size_t i = 0; i < rows * table->n_columns; i++) {
+		size_t width = text_width(table->cells[i].text);
+		size_t *widest = &table->widths[i % table->n_columns];
+
+		if (width > *widest)
+			*widest = width;
+	}
+}
+
+static void put_rows(const struct table *table, size_t rows, bool colour)
+{
+	for (size_t c = 0; c < table->n_columns; c++)
+		put_cell(table, c, title(table, c), table->widths[c], colour ? "1" : NULL);
 	for (size_t i = 0; i < rows * table->n_columns; i++) {
 		const struct cell *cell = &table->cells[i];
 		size_t c = i % table->n_columns;
 
-		put_cell(table, c, cell->text, widths[c], colour ? cell->colour : NULL);
+		put_cell(table, c, cell->text, table->widths[c], colour ? cell->colour : NULL);
 		if (cell->note)
 			printf("    %s\n", cell->note);
 	}
@@ -136,18 +152,10 @@ void table_print(struct table *table, bool colour)
 {
 	size_t rows = table->n_cells / table->n_columns;
 	size_t shown = table->limit && rows > table->limit ? table->limit : rows;
-	_cleanup_free_ size_t *widths = need(calloc(table->n_columns, sizeof(*widths)));
 
-	for (size_t c = 0; c < table->n_columns; c++)
-		widths[c] = text_width(title(table, c));
-	for (size_t i = 0; i < shown * table->n_columns; i++) {
-		size_t width = text_width(table->cells[i].text);
-
-		if (width > widths[i % table->n_columns])
-			widths[i % table->n_columns] = width;
-	}
+	measure(table, shown);
 	if (rows > 0)
-		put_rows(table, widths, shown, colour);
+		put_rows(table, shown, colour);
 	if (shown < rows)
 		printf("    … and %zu more (--once shows all)\n", rows - shown);
 	for (size_t i = 0; i < table->n_cells; i++) {
@@ -155,5 +163,6 @@ void table_print(struct table *table, bool colour)
 		free(table->cells[i].note);
 	}
 	free(table->cells);
+	free(table->widths);
 	free(table);
 }

@@ -3,46 +3,39 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
 struct follower {
-	LIST_ENTRY(follower) link;
+	struct follower *next;
 	struct varlink_call *call;
 };
 
 struct feed {
 	struct events *events;
-	LIST_HEAD(, follower) followers;
+	struct follower *followers;
 	unsigned int n_followers;
 };
-
-static void forget(struct feed *feed, struct follower *follower)
-{
-	LIST_REMOVE(follower, link);
-	feed->n_followers--;
-	free(follower);
-}
 
 static void on_close(void *user, struct varlink_call *call)
 {
 	struct feed *feed = user;
-	struct follower *f;
+	struct follower **link = &feed->followers, *gone;
 
-	LIST_FOREACH (f, &feed->followers, link) {
-		if (f->call == call) {
-			forget(feed, f);
-			return;
-		}
-	}
+	while (*link && (*link)->call != call)
+		link = &(*link)->next;
+	gone = *link;
+	if (!gone)
+		return;
+	*link = gone->next;
+	feed->n_followers--;
+	free(gone);
 }
 
 static void on_event(void *user, json_t *event)
 {
 	struct feed *feed = user;
-	struct follower *f;
 
 	/* Who is gone, or does not read, is forgotten when the server closes its call. */
-	LIST_FOREACH (f, &feed->followers, link)
+	for (const struct follower *f = feed->followers; f; f = f->next)
 		(void)varlink_notify(f->call, json_pack("{s:[O]}", "events", event));
 }
 
@@ -76,8 +69,8 @@ static void follow(struct feed *feed, struct varlink_call *call, uint64_t since_
 		varlink_errorf(call, VARLINK_REFUSED, "no memory for another follower");
 		return;
 	}
-	*f = (struct follower){ .call = call };
-	LIST_INSERT_HEAD(&feed->followers, f, link);
+	*f = (struct follower){ .next = feed->followers, .call = call };
+	feed->followers = f;
 	feed->n_followers++;
 	varlink_on_close(call, on_close, feed);
 	(void)send_kept(feed, call, since_ms, true);
@@ -107,7 +100,6 @@ int feed_new(struct feed **out, struct events *events)
 
 	if (!feed)
 		return -ENOMEM;
-	LIST_INIT(&feed->followers);
 	feed->events = events;
 	events_listen(events, on_event, feed);
 	*out = feed;
@@ -121,9 +113,10 @@ void feed_free(struct feed *feed)
 	if (!feed)
 		return;
 	events_listen(feed->events, NULL, NULL);
-	while ((f = LIST_FIRST(&feed->followers))) {
+	while ((f = feed->followers)) {
+		feed->followers = f->next;
 		varlink_on_close(f->call, NULL, NULL);
-		forget(feed, f);
+		free(f);
 	}
 	free(feed);
 }

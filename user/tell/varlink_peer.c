@@ -45,7 +45,7 @@ static int peer_groups(int fd, gid_t **out, unsigned int *n)
 		groups = larger;
 	}
 	*out = groups;
-	*n = size / sizeof(*groups);
+	*n = groups ? size / sizeof(*groups) : 0;
 	return 0;
 }
 
