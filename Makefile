@@ -4,6 +4,9 @@ VERSION := 0.1.0
 
 # sbin: an ordinary user's PATH lacks it on Debian, and bpftool lives there.
 SHELL := /bin/bash
+# V=1 shows the commands themselves.
+Q    := $(if $(V),,@)
+tell  = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 export PATH := $(PATH):/usr/sbin:/sbin
 
 B         ?= build
@@ -77,48 +80,60 @@ deps:
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c $(BPF_HDRS)
 	@mkdir -p $(@D)
-	$(CLANG) $(BPFFLAGS) -c $< -o $@.tmp
+	$(call tell,BPF,$<)
+	$(Q)$(CLANG) $(BPFFLAGS) -c $< -o $@.tmp
 	@# The debug sections go, the BTF that CO-RE needs stays.
-	$(STRIP) -g $@.tmp && mv $@.tmp $@
+	$(Q)$(STRIP) -g $@.tmp && mv $@.tmp $@
 
+# clang-tidy does not know that libbpf frees what the generated code hands it.
 $(B)/bpf/%.skel.h: $(B)/bpf/%.bpf.o
-	$(BPFTOOL) gen skeleton $< name $*_bpf > $@
+	$(call tell,SKEL,$@)
+	$(Q){ echo '// NOLINTBEGIN' && $(BPFTOOL) gen skeleton $< name $*_bpf && echo '// NOLINTEND'; } > $@
 
 # --- user side ---------------------------------------------------------------------------------
 
 # Skeletons first: the compiler cannot tell make which ones a source wants before it has them.
 $(B)/%.o: %.c | $(SKELS)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(call tell,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/libculprit.a: $(call obj,$(LIB_SRCS) $(CORE_SRCS))
 	@rm -f $@
-	ar rcs $@ $^
+	$(call tell,AR,$@)
+	$(Q)ar rcs $@ $^
 
 $(B)/culpritd: $(call obj,$(AGENT_SRCS)) $(B)/libculprit.a
-	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -o $@
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -o $@
 
 $(B)/culprit: $(call obj,$(CLI_SRCS) $(LIB_SRCS))
-	$(CC) $(LDFLAGS) $^ $(CLIENT_LIBS) -o $@
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(CLIENT_LIBS) -o $@
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(UNIT_LIB) $(B)/libculprit.a
-	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -o $@
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -o $@
 
 # Those of the client's parts, and the one that runs the client itself.
 $(B)/tests/unit/test_cli_%: $(B)/tests/unit/test_cli_%.o $(call obj,$(filter-out user/cli/main.c,$(CLI_SRCS))) \
 		$(UNIT_LIB) $(B)/libculprit.a
-	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -o $@
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -o $@
 
 $(B)/tests/unit/test_client: | $(B)/culprit
 
-$(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(B)/libculprit.a
-	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -luring -lpthread -o $@
+$(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -luring -lpthread -o $@
 
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
-	$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -lm -o $@
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -lm -o $@
 
 $(B)/tests/demo/load: $(B)/tests/demo/load.o
-	$(CC) $(LDFLAGS) $^ -o $@
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -180,7 +180,7 @@ static __always_inline void unresolved(struct task_struct *task, u32 device, u32
 }
 
 /* The syscall in which the open began is over. */
-static __always_inline void end_of_open(struct task_struct *task, struct pt_regs *regs, long result,
+static __always_inline void end_of_open(struct task_struct *task, struct pt_regs___kernel *regs, long result,
 					u32 device, u32 attempts)
 {
 	switch (syscall_kind(task, regs)) {
@@ -261,7 +261,7 @@ int mark_open(struct bpf_cgroup_dev_ctx *ctx)
 static int on_return(struct bpf_map *map, void *key, void *value)
 {
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
-	struct pt_regs *regs = (void *)bpf_task_pt_regs((void *)task);
+	struct pt_regs___kernel *regs = (void *)bpf_task_pt_regs((void *)task);
 	struct mark *mark = value;
 	u32 device = mark->device, attempts = mark->attempts;
 
@@ -297,7 +297,7 @@ SEC("?raw_tp/sys_exit")
 int leave_syscall(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task;
-	struct pt_regs *regs;
+	struct pt_regs___kernel *regs;
 	struct mark *mark;
 	u32 device, attempts;
 	u64 key;

@@ -159,13 +159,14 @@ struct cdev {
 	u32 dev;
 };
 
+/* Not the one of <linux/ptrace.h>, which has user space's names of the registers. */
 #if defined(__TARGET_ARCH_x86)
-struct pt_regs {
+struct pt_regs___kernel {
 	unsigned long ax;
 	unsigned long orig_ax;
 };
 #elif defined(__TARGET_ARCH_arm64)
-struct pt_regs {
+struct pt_regs___kernel {
 	u64 regs[31];
 	s32 syscallno;
 };

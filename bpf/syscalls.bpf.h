@@ -26,13 +26,13 @@ enum syscall_kind {
 /* arch/x86/include/uapi/asm/unistd.h: x32 numbers are the 64-bit ones with this bit. */
 #define X32_SYSCALL_BIT 0x40000000
 
-static __always_inline long syscall_result(struct pt_regs *regs)
+static __always_inline long syscall_result(struct pt_regs___kernel *regs)
 {
 	return (long)BPF_CORE_READ(regs, ax);
 }
 
 static __always_inline enum syscall_kind syscall_kind(struct task_struct *task,
-						      struct pt_regs *regs)
+						      struct pt_regs___kernel *regs)
 {
 	unsigned int nr = (unsigned int)BPF_CORE_READ(regs, orig_ax) & ~X32_SYSCALL_BIT;
 
@@ -71,13 +71,13 @@ static __always_inline enum syscall_kind syscall_kind(struct task_struct *task,
 /* arch/arm64/include/asm/thread_info.h */
 #define TIF_32BIT (1UL << 22)
 
-static __always_inline long syscall_result(struct pt_regs *regs)
+static __always_inline long syscall_result(struct pt_regs___kernel *regs)
 {
 	return (long)BPF_CORE_READ(regs, regs[0]);
 }
 
 static __always_inline enum syscall_kind syscall_kind(struct task_struct *task,
-						      struct pt_regs *regs)
+						      struct pt_regs___kernel *regs)
 {
 	int nr = BPF_CORE_READ(regs, syscallno);
 

@@ -105,12 +105,12 @@ void live_cleanup(void)
 
 	if (live.owner != getpid())
 		return;
-	while (live.n_cleanups > 0)
-		live.cleanups[--live.n_cleanups]();
 	for (unsigned int i = 0; i < live.n_children; i++)
 		if (live.children[i] > 0)
 			live_kill(live.children[i]);
 	live.n_children = 0;
+	while (live.n_cleanups > 0)
+		live.cleanups[--live.n_cleanups]();
 	if (live.root[0]) {
 		file_path(path, sizeof(path), "");
 		nftw(path, thaw_entry, 32, FTW_PHYS);

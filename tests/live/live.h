@@ -18,8 +18,8 @@
 int live_setup(void **state);
 int live_teardown(void **state);
 void live_cleanup(void);
-/* Registers what live_cleanup() calls first, last registered first: for what is not a cgroup, a
- * process or a file. */
+/* Registers what live_cleanup() calls when the children are dead, last registered first: for what
+ * is not a cgroup, a process or a file. */
 void live_on_cleanup(void (*fn)(void));
 
 const struct cgroupfs *live_fs(void);

@@ -22,7 +22,7 @@
 
 static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
 				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
-				 "window = 250ms\nenter = 0.2cpu\ngrace = 300ms\n"
+				 "window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
 				 "action = freeze\ntarget = hog\n";
 
 static bool frozen(void *name)

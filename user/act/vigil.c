@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -85,6 +86,15 @@ static void settle_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* It is needed when the machine is in distress, and sleeps at all other times. */
+static void take_precedence(void)
+{
+	const struct sched_param lowest = { .sched_priority = 1 };
+
+	if (sched_setscheduler(0, SCHED_FIFO, &lowest) < 0)
+		(void)setpriority(PRIO_PROCESS, 0, -20);
+}
+
 static void write_oom_score(void)
 {
 	_cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
@@ -111,7 +121,8 @@ static int settle(const struct vigil *vigil)
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
 	}
-	/* Both need privileges that a container may lack; it is a guardian without them, too. */
+	/* These need privileges that a container may lack; it is a guardian without them, too. */
+	take_precedence();
 	(void)mlockall(MCL_CURRENT | MCL_FUTURE);
 	write_oom_score();
 	return ledger_lock_guardian(vigil->options->ledger);

@@ -16,7 +16,7 @@
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
-#include "lib/text.h"
+#include "tell/json.h"
 #include "tell/log.h"
 
 #define SWEEP_NS	     (10 * NSEC_PER_SEC)
@@ -186,7 +186,7 @@ static void on_message(void *user, bool warning, const char *line)
 	else
 		log_error("%s", line);
 	if (!warning && m->lines)
-		json_array_append_new(m->lines, text_to_json(line));
+		json_array_append_new(m->lines, json_text(line));
 }
 
 static int replace_text(char **text, const char *with)
@@ -470,7 +470,10 @@ static int open_all(struct agent *a)
 	if (r < 0)
 		return r;
 	/* The guardian is forked while we are small and before anything can be held. */
-	r = guardian_start(&a->guardian, a->ledger, a->config->pin_dir, pins_remove_stale);
+	r = guardian_start(&a->guardian,
+			   &(struct guardian_options){ .ledger = a->ledger,
+						       .pin_dir = a->config->pin_dir,
+						       .remove_pins = pins_remove_stale });
 	if (r < 0) {
 		log_error("the guardian cannot be started (%s); without it nothing may be held",
 			  strerror(-r));

@@ -8,7 +8,7 @@
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
-#include "lib/text.h"
+#include "tell/json.h"
 
 #define REFUSED	       "io.culprit.Agent.Refused"
 #define NO_SUCH_TARGET "io.culprit.Agent.NoSuchTarget"
@@ -25,7 +25,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct varlink_call *call
 	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	varlink_error(call, error, json_pack("{s:o}", "message", text_to_json(text)));
+	varlink_error(call, error, json_pack("{s:o}", "message", json_text(text)));
 }
 
 static void invalid(struct varlink_call *call, const char *parameter)

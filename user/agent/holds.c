@@ -170,10 +170,10 @@ int hold_begin(struct agent *a, struct agent_policy *p, const struct target *tar
 		/* Ending is more than pausing: what one policy froze another may terminate. */
 		if (action != CLAIM_TERMINATE || h->action == CLAIM_TERMINATE || h->let_go)
 			return 0;
-		if (h->claim && act_undo(a->act, h->claim) < 0)
-			return 0;
-		h->claim = NULL;
 		h->action = action;
+		snprintf(h->reason, sizeof(h->reason), "%s", reason);
+		if (h->claim)
+			return act_escalate(a->act, h->claim, p->config->name, reason);
 	} else {
 		h = new_hold(a, target, action);
 		if (!h)
@@ -229,7 +229,8 @@ static int undo(struct agent *a, struct hold *h, const char *why)
 
 		if (r < 0) {
 			h->releasing = true;
-			tell_hold(a, h, EVENT_ERROR, "it could not be let go; trying again");
+			tell_hold(a, h, EVENT_ERROR,
+				  "it could not be let go; it is tried again each second");
 			return r;
 		}
 		told = h->action != CLAIM_TERMINATE && !external;
@@ -297,8 +298,7 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 			h->by_operator = false;
 			drop(a, h, "the time that the operator gave is over");
 		} else if (h->releasing) {
-			h->releasing = false;
-			drop(a, h, "it is let go at last");
+			continue; /* act tries again and tells ACT_UNDONE */
 		} else if (h->error == -ESTALE || h->error == -ESRCH) {
 			h->used = false;
 		} else if (h->error && !h->let_go) {
@@ -379,6 +379,14 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 		break;
 	case ACT_GONE:
 		over(h, true);
+		break;
+	case ACT_UNDONE:
+		tell_hold(a, h, undone_kind(h->action), "it is let go at last");
+		over(h, false);
+		break;
+	case ACT_OUTSIDE:
+		tell_hold(a, h, undone_kind(h->action), "it is outside the new `only`");
+		over(h, false);
 		break;
 	case ACT_GUARDIAN_LOST:
 		break;

@@ -90,11 +90,9 @@ struct command_line {
 	bool json;
 };
 
-static int bad_usage(const char *format, const char *what)
+static int bad_usage(const char *what, const char *problem)
 {
-	fprintf(stderr, "culpritd: ");
-	fprintf(stderr, format, what);
-	fprintf(stderr, "; culpritd --help tells more\n");
+	fprintf(stderr, "culpritd: %s: %s; culpritd --help tells more\n", what, problem);
 	return EXIT_USAGE;
 }
 
@@ -115,7 +113,7 @@ static int add_source(struct options *o, char *text)
 static int set_mode(struct command_line *c, enum mode mode, const char *name)
 {
 	if (c->mode != MODE_RUN && c->mode != mode)
-		return bad_usage("%s: --check, --support and --release exclude one another", name);
+		return bad_usage(name, "--check, --support and --release exclude one another");
 	c->mode = mode;
 	return EXIT_DONE;
 }
@@ -209,29 +207,34 @@ static void on_released(void *user, const struct claim *claim, int error)
 
 static int release(const struct options *o)
 {
-	const char *dir = o->state_dir ? o->state_dir : "/run/culprit";
-	const char *pins = o->pin_dir ? o->pin_dir : "/sys/fs/bpf/culprit";
+	struct release_options r = {
+		.state_dir = o->state_dir ? o->state_dir : "/run/culprit",
+		.pin_dir = o->pin_dir ? o->pin_dir : "/sys/fs/bpf/culprit",
+		.remove_pins = pins_remove_stale,
+		.told = on_released,
+	};
+	char what[PATH_MAX] = "";
 	pid_t holder = 0;
-	int r = release_all(dir, on_released, NULL, &holder);
+	int n = release_all(&r, &holder, what, sizeof(what));
 
-	if (r == -EBUSY) {
+	if (n >= 0)
+		return EXIT_DONE;
+	if (n == -EBUSY)
 		fprintf(stderr,
-			"culpritd: %s: a living agent (pid %d) holds this; ask it: culprit thaw, "
+			"culpritd: %s: a living agent (pid %d) holds this; ask it (culprit thaw) "
 			"or stop "
 			"it\n",
-			dir, (int)holder);
-		return EXIT_REFUSED;
-	}
-	if (r == -ENOENT) {
-		printf("culpritd: %s: no ledger, so nothing is held\n", dir);
-		return EXIT_DONE;
-	}
-	if (r < 0) {
-		fprintf(stderr, "culpritd: %s: the ledger cannot be read: %s\n", dir, strerror(-r));
-		return EXIT_REFUSED;
-	}
-	(void)pins_remove_stale(pins);
-	return EXIT_DONE;
+			r.state_dir, (int)holder);
+	else if (n == -EPERM)
+		fprintf(stderr,
+			"culpritd: %s: must be root's and not writable by others; mend it (chown "
+			"root, "
+			"chmod go-w) and try again\n",
+			what);
+	else
+		fprintf(stderr, "culpritd: %s: not everything could be let go: %s; try again\n",
+			what[0] ? what : r.state_dir, strerror(-n));
+	return EXIT_REFUSED;
 }
 
 static int needs_root(const char *what)
@@ -264,9 +267,9 @@ int main(int argc, char **argv)
 			return r;
 	}
 	if (optind < argc)
-		return bad_usage("'%s': culpritd takes options only", argv[optind]);
+		return bad_usage(argv[optind], "culpritd takes options only");
 	if (c.json && c.mode != MODE_SUPPORT)
-		return bad_usage("%s: goes with --support only", "--json");
+		return bad_usage("--json", "it goes with --support only");
 	log_open(c.options.log_level >= 0 ? c.options.log_level : LOG_INFO);
 	log_capture_libbpf();
 	switch (c.mode) {

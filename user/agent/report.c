@@ -6,7 +6,7 @@
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
-#include "lib/text.h"
+#include "tell/json.h"
 
 #define MAX_SENSES 8
 /* How many past events `why` shows for one target. */
@@ -25,13 +25,13 @@ static json_t *agent_object(struct agent *a)
 	getrusage(RUSAGE_SELF, &usage);
 	for (unsigned int i = 0; i < a->n_degraded; i++)
 		json_array_append_new(degraded, json_string(a->degraded[i]));
-	return json_pack(
-		"{s:i,s:s,s:s,s:f,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
-		CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce", "uptime_s",
-		(double)(monotonic_ns() - a->started_ns) / (double)NSEC_PER_SEC, "rss_bytes",
-		(json_int_t)(rss_pages * (uint64_t)sysconf(_SC_PAGESIZE)), "wakeups",
-		(json_int_t)((uint64_t)usage.ru_nvcsw - a->wakeups_start), "guardian_pid",
-		(int)guardian_pid(a->guardian), "only", a->config->only, "degraded", degraded);
+	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
+			 CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce",
+			 "uptime_s", (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC),
+			 "rss_bytes", (json_int_t)(rss_pages * (uint64_t)sysconf(_SC_PAGESIZE)),
+			 "wakeups", (json_int_t)((uint64_t)usage.ru_nvcsw - a->wakeups_start),
+			 "guardian_pid", (int)guardian_pid(a->guardian), "only", a->config->only,
+			 "degraded", degraded);
 }
 
 static json_t *senses_array(struct agent *a)
@@ -129,7 +129,7 @@ json_t *report_claim(const struct hold *h)
 			 h->n_holders ? h->holders[0]->config->name : "operator", "policies",
 			 policies, "target", target_to_json(&h->target), "since",
 			 (json_int_t)(h->claim ? h->claim->since_ms : h->since_ms), "reason",
-			 text_to_json(h->reason), "state", claim_state_text(h));
+			 json_text(h->reason), "state", claim_state_text(h));
 }
 
 static json_t *claims_array(struct agent *a)

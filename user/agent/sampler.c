@@ -13,7 +13,7 @@
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
-#include "lib/text.h"
+#include "tell/json.h"
 
 #define SAMPLE_MIN_NS	 (300 * NSEC_PER_MSEC) /* rates over less are noise */
 #define SAMPLE_MAX_NS	 (5 * NSEC_PER_SEC)    /* rates over more are history */
@@ -297,7 +297,7 @@ static void cgroup_row(void *user, struct tree_node *node)
 	json_array_append_new(
 		r->rows,
 		json_pack("{s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "path",
-			  text_to_json(node->path), "id", (json_int_t)node->id, "cpu_usec",
+			  json_text(node->path), "id", (json_int_t)node->id, "cpu_usec",
 			  (json_int_t)(c->below.cpu_ns / NSEC_PER_USEC), "cpu_kernel_usec",
 			  (json_int_t)(c->below.cpu_kernel_ns / NSEC_PER_USEC), "cpu_pct",
 			  percent(c->below.cpu_ns, c->last_cpu_ns, r->elapsed_ns), "swapin_pages",
@@ -334,8 +334,8 @@ static json_t *process_rows(struct agent *a, uint64_t elapsed_ns)
 		json_array_append_new(
 			rows, json_pack("{s:i,s:I,s:o,s:i,s:o,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "pid",
 					(int)p->tgid, "start_time", (json_int_t)p->start_time_ns,
-					"comm", text_to_json(p->comm), "uid", (int)p->uid, "cgroup",
-					text_to_json(node ? node->path : ""), "cpu_usec",
+					"comm", json_text(p->comm), "uid", (int)p->uid, "cgroup",
+					json_text(node ? node->path : ""), "cpu_usec",
 					(json_int_t)(p->cpu_ns / NSEC_PER_USEC), "cpu_pct",
 					percent(p->cpu_ns, p->last_cpu_ns, elapsed_ns),
 					"swapin_pages", (json_int_t)p->swap.swapin_pages,
@@ -378,7 +378,11 @@ static json_t *gpu_rows(struct agent *a)
 	n_holders = gpu_holders(a->gpu, &holders);
 	for (unsigned int d = 0; d < gpu_device_count(a->gpu); d++) {
 		const struct gpu_device *device = gpu_device(a->gpu, d);
-		json_t *list = json_array();
+		json_t *list;
+
+		if (!device || !device->wanted)
+			continue;
+		list = json_array();
 
 		for (unsigned int i = 0; i < n_holders; i++) {
 			const struct gpu_holder *h = &holders[i];
@@ -391,16 +395,15 @@ static json_t *gpu_rows(struct agent *a)
 			json_array_append_new(
 				list,
 				json_pack("{s:i,s:o,s:i,s:o,s:I,s:s,s:b}", "pid", (int)h->task.tgid,
-					  "comm", text_to_json(h->task.comm), "uid", (int)h->uid,
-					  "cgroup", text_to_json(node ? node->path : ""), "since",
+					  "comm", json_text(h->task.comm), "uid", (int)h->uid,
+					  "cgroup", json_text(node ? node->path : ""), "since",
 					  (json_int_t)(unix_ms() - ago_ms), "kind",
 					  kind_name(h->kind), "ours", holder_is_ours(a, node)));
 		}
-		json_array_append_new(rows, json_pack("{s:o,s:i,s:i,s:I,s:o}", "device",
-						      text_to_json(device->path), "major",
-						      (int)device->major, "minor",
-						      (int)device->minor, "opens",
-						      (json_int_t)device->opens, "holders", list));
+		json_array_append_new(
+			rows, json_pack("{s:o,s:i,s:i,s:I,s:o}", "device", json_text(device->path),
+					"major", (int)device->major, "minor", (int)device->minor,
+					"opens", (json_int_t)device->opens, "holders", list));
 	}
 	return rows;
 }

@@ -6,20 +6,17 @@
  */
 #include <errno.h>
 #include <fnmatch.h>
-#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
 
 /* How soon an open that no syscall exit has resolved is looked at again. */
-#define UNSETTLED_NS (5 * NSEC_PER_MSEC)
+#define UNSETTLED_NS (10 * NSEC_PER_MSEC)
 
 static bool needs_exe(const struct pattern_list *list)
 {
@@ -32,10 +29,10 @@ static bool needs_exe(const struct pattern_list *list)
 /* Is it someone who counts: not the target itself, not to be ignored, of the kind that is asked
  * for? */
 static bool counts(struct agent *a, const struct agent_policy *p, const struct culprit_task *task,
-		   uint32_t uid, bool known_uid, int kind)
+		   uint32_t uid, int kind)
 {
 	char path[PATH_MAX], exe[PATH_MAX];
-	struct subject subject = { .comm = task->comm, .known_ids = known_uid, .uid = uid };
+	struct subject subject = { .comm = task->comm, .known_ids = true, .uid = uid };
 	const struct tree_node *node = a->tree ? tree_find(a->tree, task->cgroup) : NULL;
 
 	if (node)
@@ -78,21 +75,10 @@ double gpu_signal_value(struct agent *a, struct agent_policy *p)
 		const struct gpu_holder *h = &holders[i];
 
 		if (is_ours(p, h->device) && now >= h->since_ns + p->config->hold_ns &&
-		    counts(a, p, &h->task, h->uid, true, (int)h->kind))
+		    counts(a, p, &h->task, h->uid, (int)h->kind))
 			value++;
 	}
 	return value;
-}
-
-static int kind_of(struct agent *a, uint32_t tgid)
-{
-	const struct gpu_holder *holders;
-	unsigned int n = gpu_holders(a->gpu, &holders);
-
-	for (unsigned int i = 0; i < n; i++)
-		if (holders[i].task.tgid == tgid)
-			return (int)holders[i].kind;
-	return -1;
 }
 
 static void note_opener(struct agent *a, struct agent_policy *p, const struct gpu_change *change)
@@ -124,8 +110,8 @@ void gpu_signal_change(void *agent, const struct gpu_change *change)
 		if (p->config->signal != SIGNAL_GPU || p->paused || !is_ours(p, change->device))
 			continue;
 		value = gpu_signal_value(a, p);
-		if (change->opened && value < 1 && p->config->hold_ns == 0 &&
-		    counts(a, p, &change->task, 0, false, kind_of(a, change->task.tgid)))
+		if (change->news == GPU_OPENED && value < 1 && p->config->hold_ns == 0 &&
+		    counts(a, p, &change->task, change->uid, (int)change->kind))
 			value = 1;
 		if (value >= 1 && !policy_holds(p))
 			note_opener(a, p, change);
@@ -133,42 +119,31 @@ void gpu_signal_change(void *agent, const struct gpu_change *change)
 	}
 }
 
-/* Which of the sense's devices the policy's globs name, by number. */
-static uint64_t devices_of(struct agent *a, const struct policy_config *config)
+/* Which of the sense's devices the policy's globs name; they are globs first … first + n - 1 of all
+ * that the sense was given. */
+static uint64_t devices_of(struct agent *a, unsigned int first, unsigned int n)
 {
-	uint64_t mask = 0;
-	unsigned int n = gpu_device_count(a->gpu);
+	uint64_t globs = 0, mask = 0;
 
-	for (char **pattern = config->devices; pattern && *pattern; pattern++) {
-		glob_t found = { 0 };
+	for (unsigned int i = first; i < first + n && i < 64; i++)
+		globs |= 1ULL << i;
+	for (unsigned int d = 0; d < gpu_device_count(a->gpu) && d < 64; d++) {
+		const struct gpu_device *device = gpu_device(a->gpu, d);
 
-		if (glob(*pattern, GLOB_NOSORT, NULL, &found) != 0) {
-			globfree(&found);
-			continue;
-		}
-		for (size_t i = 0; i < found.gl_pathc; i++) {
-			struct stat st;
-
-			if (stat(found.gl_pathv[i], &st) < 0 || !S_ISCHR(st.st_mode))
-				continue;
-			for (unsigned int d = 0; d < n && d < 64; d++) {
-				const struct gpu_device *device = gpu_device(a->gpu, d);
-
-				if (device->major == major(st.st_rdev) &&
-				    device->minor == minor(st.st_rdev))
-					mask |= 1ULL << d;
-			}
-		}
-		globfree(&found);
+		if (device && device->globs & globs)
+			mask |= 1ULL << d;
 	}
 	return mask;
 }
 
-/* Hands the union of all policies' globs to the sense. */
+/* Without a policy the usual nodes are watched, for `top`. */
+static const char *const usual[] = { "/dev/nvidia[0-9]*", NULL };
+
+/* Hands all policies' globs to the sense. */
 static int set_devices(struct agent *a)
 {
 	_cleanup_free_ const char **globs = NULL;
-	unsigned int n = 0;
+	unsigned int n = 0, first = 0;
 	int r;
 
 	for (unsigned int i = 0; i < a->n_policies; i++)
@@ -181,16 +156,15 @@ static int set_devices(struct agent *a)
 	for (unsigned int i = 0; i < a->n_policies; i++)
 		for (char **d = a->policies[i].config->devices; d && *d; d++)
 			globs[n++] = *d;
-	/* Without a policy the usual nodes are still watched, for `top`. */
-	if (n == 0) {
-		static const char *const usual[] = { "/dev/nvidia[0-9]*", NULL };
+	r = gpu_set_devices(a->gpu, n ? globs : usual);
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		unsigned int own = 0;
 
-		r = gpu_set_devices(a->gpu, usual);
-	} else {
-		r = gpu_set_devices(a->gpu, globs);
+		for (char **d = a->policies[i].config->devices; d && *d; d++)
+			own++;
+		a->policies[i].devices = devices_of(a, first, own);
+		first += own;
 	}
-	for (unsigned int i = 0; i < a->n_policies; i++)
-		a->policies[i].devices = devices_of(a, a->policies[i].config);
 	return r;
 }
 
@@ -282,7 +256,6 @@ uint64_t gpu_signal_next_ns(const struct agent *a, uint64_t now_ns)
 
 void gpu_signal_tick(struct agent *a, uint64_t now_ns)
 {
-	const struct gpu_holder *holders;
 	bool everyone;
 
 	if (!a->gpu || !a->gpu_wanted)
@@ -293,8 +266,7 @@ void gpu_signal_tick(struct agent *a, uint64_t now_ns)
 	}
 	/* Descriptors travel (fork, SCM_RIGHTS, pidfd_getfd) only from one who holds one, so all
 	 * are walked only while somebody does; or when no event would tell us of opens. */
-	everyone = now_ns >= a->last_settle_all_ns + NSEC_PER_SEC &&
-		   (gpu_holders(a->gpu, &holders) > 0 || gpu_fd(a->gpu) < 0);
+	everyone = now_ns >= a->last_settle_all_ns + NSEC_PER_SEC;
 	if (everyone)
 		a->last_settle_all_ns = now_ns;
 	(void)gpu_settle(a->gpu, everyone);

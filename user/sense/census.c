@@ -149,7 +149,7 @@ int census_take(struct census *census, pid_t pid, const struct culprit_process *
 {
 	int r = take(census, pid);
 
-	*list = census->list.all;
-	*count = census->list.count;
+	*list = census->list.processes.all;
+	*count = census->list.processes.count;
 	return r;
 }

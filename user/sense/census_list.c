@@ -6,53 +6,52 @@
 
 #include "lib/cleanup.h"
 
-#define FIRST_ROOM 512
+#define FIRST_ROOM 256
 
 void census_list_clear(struct census_list *list)
 {
-	list->count = 0;
-	list->loose = false;
+	list->processes.count = 0;
+	list->early.count = 0;
+	list->unsorted = false;
 }
 
 void census_list_free(struct census_list *list)
 {
-	free(list->all);
+	free(list->processes.all);
+	free(list->early.all);
 	*list = (struct census_list){ 0 };
 }
 
-static bool is_thread(const struct culprit_process *p)
+static int append(struct census_records *records, const struct culprit_process *record)
 {
-	return p->flags & CULPRIT_PROCESS_THREAD;
-}
-
-static int append(struct census_list *list, const struct culprit_process *record)
-{
-	if (list->count == list->room) {
-		size_t room = list->room ? list->room * 2 : FIRST_ROOM;
-		void *all = reallocarray(list->all, room, sizeof(*list->all));
+	if (records->count == records->room) {
+		size_t room = records->room ? records->room * 2 : FIRST_ROOM;
+		void *all = reallocarray(records->all, room, sizeof(*records->all));
 
 		if (!all)
 			return -ENOMEM;
-		list->all = all;
-		list->room = room;
+		records->all = all;
+		records->room = room;
 	}
-	list->all[list->count++] = *record;
+	records->all[records->count++] = *record;
 	return 0;
 }
 
 static struct culprit_process *find(const struct census_list *list, __u32 tgid)
 {
-	size_t low = 0, high = list->count;
+	const struct census_records *processes = &list->processes;
+	size_t low = 0, high = processes->count;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
-		if (list->all[middle].tgid < tgid)
+		if (processes->all[middle].tgid < tgid)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < list->count && list->all[low].tgid == tgid ? &list->all[low] : NULL;
+	return low < processes->count && processes->all[low].tgid == tgid ? &processes->all[low]
+									  : NULL;
 }
 
 const struct culprit_process *census_list_find(const struct census_list *list, __u32 tgid)
@@ -80,51 +79,47 @@ static void merge(struct culprit_process *process, const struct culprit_process 
 	process->swap_pages = thread->swap_pages;
 }
 
-int census_list_add(struct census_list *list, const struct culprit_process *record)
+static int add_thread(struct census_list *list, const struct culprit_process *record)
 {
-	/* The iterator goes by rising pid, so that nearly always the process is there already. */
-	if (is_thread(record) && !list->loose) {
-		struct culprit_process *process = find(list, record->tgid);
+	struct culprit_process *process = list->unsorted ? NULL : find(list, record->tgid);
 
-		if (process) {
-			merge(process, record);
-			return 0;
-		}
-	}
-	if (is_thread(record) || (list->count && list->all[list->count - 1].tgid >= record->tgid))
-		list->loose = true;
-	return append(list, record);
+	if (!process)
+		return append(&list->early, record);
+	merge(process, record);
+	return 0;
 }
 
-static int by_pid_process_first(const void *a, const void *b)
+int census_list_add(struct census_list *list, const struct culprit_process *record)
+{
+	const struct census_records *processes = &list->processes;
+
+	if (record->flags & CULPRIT_PROCESS_THREAD)
+		return add_thread(list, record);
+	if (processes->count && processes->all[processes->count - 1].tgid > record->tgid)
+		list->unsorted = true;
+	return append(&list->processes, record);
+}
+
+static int by_pid(const void *a, const void *b)
 {
 	const struct culprit_process *x = a, *y = b;
 
-	if (x->tgid != y->tgid)
-		return x->tgid < y->tgid ? -1 : 1;
-	return (int)is_thread(x) - (int)is_thread(y);
+	return x->tgid < y->tgid ? -1 : x->tgid > y->tgid;
 }
 
 void census_list_finish(struct census_list *list)
 {
-	size_t kept = 0;
+	struct census_records *processes = &list->processes;
 
-	if (!list->loose)
-		return;
-	qsort(list->all, list->count, sizeof(*list->all), by_pid_process_first);
-	for (size_t i = 0; i < list->count; i++) {
-		struct culprit_process *last = kept ? &list->all[kept - 1] : NULL;
-		const struct culprit_process *record = &list->all[i];
+	if (list->unsorted)
+		qsort(processes->all, processes->count, sizeof(*processes->all), by_pid);
+	list->unsorted = false;
+	for (size_t i = 0; i < list->early.count; i++) {
+		struct culprit_process *process = find(list, list->early.all[i].tgid);
 
-		if (!is_thread(record)) {
-			/* A pid that was used anew during the pass: the newer one lives. */
-			if (last && last->tgid == record->tgid)
-				kept--;
-			list->all[kept++] = *record;
-		} else if (last && last->tgid == record->tgid) {
-			merge(last, record);
-		}
+		/* None: it was reaped during the pass. */
+		if (process)
+			merge(process, &list->early.all[i]);
 	}
-	list->count = kept;
-	list->loose = false;
+	list->early.count = 0;
 }

@@ -7,11 +7,18 @@
 #include <stddef.h>
 #include "culprit/census.h"
 
-struct census_list {
+struct census_records {
 	struct culprit_process *all;
 	size_t count;
 	size_t room;
-	bool loose; /* not in order, or with threads whose process has not come */
+};
+
+struct census_list {
+	struct census_records processes;
+	/* Threads that came before their process: after pids have wrapped around, a thread may have
+	 * a smaller one. */
+	struct census_records early;
+	bool unsorted; /* the processes did not come by rising pid */
 };
 
 /* Empties the list; its memory stays. */

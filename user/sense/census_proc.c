@@ -15,6 +15,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* An allocation that fails is an error to return, not the end of the agent. */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "lib/cgroupfs.h"
@@ -105,6 +108,10 @@ static struct place *find_place(struct census_proc *proc, const char *path)
 		return NULL;
 	memcpy(place->path, path, length + 1);
 	HASH_ADD_KEYPTR(hh, proc->places, place->path, length, place);
+	if (!place->hh.tbl) {
+		free(place);
+		return NULL;
+	}
 	return place;
 }
 

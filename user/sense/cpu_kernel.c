@@ -240,27 +240,13 @@ static void kernel_close(struct cpu_source *source)
 	free(source);
 }
 
-static void closesourcep(struct cpu_source **source)
-{
-	kernel_close(*source);
-}
-
-static int kernel_open(struct cpu_source **out, const char *rung,
-		       const struct sense_options *options, const struct cpu_sizes *sizes,
-		       const char **why)
+static int start(struct cpu_source *source, const char *rung, const struct sense_options *options,
+		 const struct cpu_sizes *sizes, const char **why)
 {
 	size_t count;
 	const struct program *programs = programs_of(rung, &count);
-	_cleanup_(closesourcep)
-	struct cpu_source *source = calloc(1, sizeof(*source));
-	int n_cpus = libbpf_num_possible_cpus();
 	int r;
 
-	if (!source)
-		return -ENOMEM;
-	if (n_cpus < 0)
-		return n_cpus;
-	source->cache.n_cpus = (unsigned int)n_cpus;
 	*why = "open";
 	source->skel = cpu_bpf__open();
 	if (!source->skel)
@@ -285,15 +271,33 @@ static int kernel_open(struct cpu_source **out, const char *rung,
 	if (r < 0)
 		return r;
 	*why = "silent";
-	r = prove(source, programs == best);
+	return prove(source, programs == best);
+}
+
+static int kernel_open(struct cpu_source **out, const char *rung,
+		       const struct sense_options *options, const struct cpu_sizes *sizes,
+		       const char **why)
+{
+	struct cpu_source *source;
+	int n_cpus = libbpf_num_possible_cpus();
+	int r;
+
+	if (n_cpus < 0)
+		return n_cpus;
+	source = calloc(1, sizeof(*source));
+	if (!source)
+		return -ENOMEM;
+	source->cache.n_cpus = (unsigned int)n_cpus;
+	r = start(source, rung, options, sizes, why);
+	if (r == 0 && options->pins) {
+		*why = "pin";
+		r = add_pins(source, options->pins);
+	}
 	if (r < 0)
-		return r;
-	*why = "pin";
-	r = options->pins ? add_pins(source, options->pins) : 0;
-	if (r < 0)
-		return r;
-	*out = take_ptr(source);
-	return 0;
+		kernel_close(source);
+	else
+		*out = source;
+	return r;
 }
 
 static int kernel_fd(const struct cpu_source *source)
@@ -322,7 +326,7 @@ static struct culprit_cpu_budget *kernel_budgets(struct cpu_source *source)
 }
 
 /* Runs a program that is attached to nothing, with up to three arguments. */
-static int ask(const struct bpf_program *prog, uint64_t args[3])
+static int ask(const struct bpf_program *prog, const uint64_t args[3])
 {
 	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = args, .ctx_size_in = 3 * sizeof(*args));
 	int r = bpf_prog_test_run_opts(bpf_program__fd(prog), &run);
@@ -332,7 +336,7 @@ static int ask(const struct bpf_program *prog, uint64_t args[3])
 
 static int kernel_clock(struct cpu_source *source, uint64_t *now_ns)
 {
-	uint64_t none[3] = { 0 };
+	const uint64_t none[3] = { 0 };
 	int r = ask(source->skel->progs.read_clock, none);
 
 	*now_ns = __atomic_load_n(&source->skel->bss->clock_ns, __ATOMIC_RELAXED);

@@ -154,7 +154,7 @@ static void read_all(struct cpu_source *source)
 		source->cgroups[i].rose_ns = 0;
 	for (size_t i = 0; i < source->n_cgroups; i++) {
 		struct polled *cgroup = &source->cgroups[i];
-		uint64_t usage_ns;
+		uint64_t usage_ns = 0;
 
 		if (read_usage(source, cgroup->id, &usage_ns) < 0 || usage_ns < cgroup->usage_ns)
 			continue;
