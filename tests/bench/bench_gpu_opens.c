@@ -160,10 +160,10 @@ int main(void)
 				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (bench->opened_ns == MAP_FAILED)
 		die("mmap", errno);
-	snprintf(bench->node, sizeof(bench->node), "%s/gpu", live_tmpdir());
+	snprintf(bench->node, sizeof(bench->node), "%s/gpu", live_nodedir());
 	snprintf(none, sizeof(none), "%s.none", bench->node);
 	/* The number of /dev/full, and one that no driver has, for the routes that want it. */
-	if (chmod(live_tmpdir(), 0755) < 0 ||
+	if (chmod(live_nodedir(), 0755) < 0 ||
 	    mknod(bench->node, S_IFCHR | 0666, makedev(1, 7)) < 0 || chmod(bench->node, 0666) < 0 ||
 	    mknod(none, S_IFCHR | 0666, makedev(60, 7)) < 0)
 		die(bench->node, errno);

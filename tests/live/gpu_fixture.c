@@ -39,8 +39,8 @@ static void make_node(struct gpu_fixture *f)
 
 	snprintf(f->actors, sizeof(f->actors), "actors%u", n);
 	f->cgroup = live_cgroup(f->actors);
-	snprintf(f->node, sizeof(f->node), "%s/gpu%u", live_tmpdir(), n++);
-	if (chmod(live_tmpdir(), 0755) < 0 ||
+	snprintf(f->node, sizeof(f->node), "%s/gpu%u", live_nodedir(), n++);
+	if (chmod(live_nodedir(), 0755) < 0 ||
 	    mknod(f->node, S_IFCHR | 0666, makedev(STAND_IN_MAJOR, STAND_IN_MINOR)) < 0 ||
 	    chmod(f->node, 0666) < 0)
 		fail_msg("mknod %s: %s", f->node, strerror(errno));

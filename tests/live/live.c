@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@ static struct {
 	struct cgroupfs fs;
 	char root[64];
 	char tmp[64];
+	char nodes[64];
 	pid_t owner; /* forked children inherit the atexit handler; only the owner cleans up */
 	pid_t children[MAX_CHILDREN];
 	unsigned int n_children;
@@ -128,6 +130,10 @@ void live_cleanup(void)
 	if (live.tmp[0]) {
 		nftw(live.tmp, remove_any, 32, FTW_PHYS | FTW_DEPTH);
 		live.tmp[0] = '\0';
+	}
+	if (live.nodes[0]) {
+		nftw(live.nodes, remove_any, 32, FTW_PHYS | FTW_DEPTH);
+		live.nodes[0] = '\0';
 	}
 	cgroupfs_close(&live.fs);
 }
@@ -397,4 +403,19 @@ const char *live_tmpdir(void)
 			fail_msg("mkdtemp %s: %s", live.tmp, strerror(errno));
 	}
 	return live.tmp;
+}
+
+const char *live_nodedir(void)
+{
+	struct statvfs st;
+
+	if (live.nodes[0])
+		return live.nodes;
+	/* Where /tmp is a file system of its own, it is often mounted nodev. */
+	if (statvfs(live_tmpdir(), &st) == 0 && !(st.f_flag & ST_NODEV))
+		return live_tmpdir();
+	snprintf(live.nodes, sizeof(live.nodes), "/dev/culprit-test-%d", (int)getpid());
+	if (mkdir(live.nodes, 0755) < 0)
+		fail_msg("mkdir %s: %s", live.nodes, strerror(errno));
+	return live.nodes;
 }

@@ -57,5 +57,7 @@ bool live_until(bool (*test)(void *arg), void *arg, unsigned int timeout_ms);
 const char *live_program(const char *name);
 /* A fresh directory that live_cleanup() removes with all that is in it. */
 const char *live_tmpdir(void);
+/* The same for device nodes: a directory on a file system where they can be opened. */
+const char *live_nodedir(void);
 
 #endif

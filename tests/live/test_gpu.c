@@ -472,6 +472,7 @@ int main(void)
 	    "an_exclusive_device_program_sends_it_down_the_ladder", NULL);
 	add(every_source_works_or_says_why_not, NULL, NULL, NULL,
 	    "every_source_works_or_says_why_not", NULL);
+	cmocka_set_test_filter(getenv("CULPRIT_TEST_FILTER"));
 	r = _cmocka_run_group_tests("gpu opens", tests, n_tests, NULL, NULL);
 	live_cleanup();
 	return r;

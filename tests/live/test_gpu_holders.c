@@ -688,6 +688,7 @@ int main(void)
 	ADD(the_map_of_holders_is_kept_in_step);
 	ADD(maps_dump_with_names);
 	ADD(nothing_was_lost);
+	cmocka_set_test_filter(getenv("CULPRIT_TEST_FILTER"));
 	r = _cmocka_run_group_tests("gpu holders", tests, n_tests, NULL, NULL);
 	live_cleanup();
 	return r;
