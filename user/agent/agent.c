@@ -96,8 +96,8 @@ static void pulse(struct agent *a, uint64_t now)
 	act_pulse(a->act);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
-	if (a->tree && tree_fd(a->tree) < 0)
-		(void)tree_scan(a->tree);
+	if (a->tree)
+		(void)tree_pulse(a->tree);
 	if (now < a->last_sweep_ns + SWEEP_NS)
 		return;
 	a->last_sweep_ns = now;
