@@ -44,6 +44,14 @@ static int opener(void *arg)
 	return 0;
 }
 
+/* 0 when the job did not get to run any more at all. */
+static double last_ran_after_us(const struct crowd *crowd, uint64_t since_ns)
+{
+	uint64_t last = crowd_last_ran_ns(crowd);
+
+	return last > since_ns ? (double)(last - since_ns) / 1e3 : 0;
+}
+
 static void bench(void **state)
 {
 	static double us[RUNS];
@@ -71,7 +79,7 @@ static void bench(void **state)
 		s->close_now = 0;
 		pid = live_fork("user", opener, s);
 		if (crowd_wait_still(crowd, 20, 2000))
-			us[n++] = (double)(crowd_last_ran_ns(crowd) - s->before_open_ns) / 1e3;
+			us[n++] = last_ran_after_us(crowd, s->before_open_ns);
 		else
 			missed++;
 		s->close_now = 1;
