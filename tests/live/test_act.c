@@ -703,7 +703,7 @@ static void a_freeze_escalates_to_a_terminate_that_is_handled(void **state)
 
 /* A shell with job control: puts its job into a process group of its own, gives it the terminal,
  * waits, and would say so if it saw the job stop. */
-static void be_a_shell(int report)
+static void be_a_shell(int report, bool stuck)
 {
 	pid_t job = fork();
 	int status;
@@ -716,6 +716,15 @@ static void be_a_shell(int report)
 	setpgid(job, job);
 	signal(SIGTTOU, SIG_IGN);
 	tcsetpgrp(STDIN_FILENO, job);
+	/* Waits in the kernel for the end of this child, and does not stop before. */
+	if (stuck && vfork() == 0) {
+		pid_t self = getpid();
+
+		(void)!write(report, &job, sizeof(job));
+		(void)!write(report, &self, sizeof(self));
+		pause();
+		_exit(0);
+	}
 	(void)!write(report, &job, sizeof(job));
 	for (;;) {
 		if (waitpid(job, &status, WUNTRACED) == job && WIFSTOPPED(status))
@@ -730,7 +739,7 @@ struct terminal {
 	int master;
 };
 
-static struct terminal open_terminal(void)
+static struct terminal open_terminal(bool stuck)
 {
 	struct terminal t;
 	int fds[2];
@@ -739,7 +748,7 @@ static struct terminal open_terminal(void)
 	t.report = fds[0];
 	t.shell = forkpty(&t.master, NULL, NULL, NULL);
 	if (t.shell == 0)
-		be_a_shell(fds[1]);
+		be_a_shell(fds[1], stuck);
 	close(fds[1]);
 	assert_int_equal(read(t.report, &t.job, sizeof(t.job)), sizeof(t.job));
 	fcntl(t.report, F_SETFL, O_NONBLOCK);
@@ -758,7 +767,7 @@ static void close_terminal(struct terminal *t)
 static void a_shell_does_not_notice_that_its_job_is_stopped(void **state)
 {
 	struct mini *m = *state;
-	struct terminal t = open_terminal();
+	struct terminal t = open_terminal(false);
 	struct claim *claim;
 	pid_t job;
 
@@ -779,10 +788,30 @@ static void a_shell_does_not_notice_that_its_job_is_stopped(void **state)
 	close_terminal(&t);
 }
 
+static void a_job_is_not_stopped_before_its_shell(void **state)
+{
+	struct mini *m = *state;
+	struct terminal t = open_terminal(true);
+	struct claim *claim;
+	pid_t child;
+
+	fcntl(t.report, F_SETFL, 0);
+	assert_int_equal(read(t.report, &child, sizeof(child)), sizeof(child));
+	assert_int_equal(act_set_only(m->act, "/"), 0);
+	claim = mini_stop_process(m, t.job);
+	/* The loop does not run here, so that no time passes for the claim. */
+	assert_false(live_until(is_stopped, &t.job, 20));
+	kill(child, SIGKILL);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	assert_true(live_until(is_stopped, &t.shell, 1000));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	close_terminal(&t);
+}
+
 static void a_shell_stopped_by_the_operator_is_left_alone(void **state)
 {
 	struct mini *m = *state;
-	struct terminal t = open_terminal();
+	struct terminal t = open_terminal(false);
 	struct claim *claim;
 
 	assert_int_equal(act_set_only(m->act, "/"), 0);
@@ -798,7 +827,7 @@ static void a_shell_stopped_by_the_operator_is_left_alone(void **state)
 static void a_shell_stays_stopped_while_another_claim_needs_it(void **state)
 {
 	struct mini *m = *state;
-	struct terminal t = open_terminal();
+	struct terminal t = open_terminal(false);
 	struct claim *job, *shell;
 
 	assert_int_equal(act_set_only(m->act, "/"), 0);
@@ -874,6 +903,7 @@ int main(void)
 		test_with_agent(terminate_ends_a_process_politely_or_not),
 		test_with_agent(a_freeze_escalates_to_a_terminate_that_is_handled),
 		test_with_agent(a_shell_does_not_notice_that_its_job_is_stopped),
+		test_with_agent(a_job_is_not_stopped_before_its_shell),
 		test_with_agent(a_shell_stopped_by_the_operator_is_left_alone),
 		test_with_agent(a_shell_stays_stopped_while_another_claim_needs_it),
 		test_with_agent(without_a_guardian_there_is_no_new_claim),

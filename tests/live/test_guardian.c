@@ -152,6 +152,24 @@ static int steady_agent(void *unused)
 	return 0;
 }
 
+/* Holds everything, and its guardian has read none of it. */
+static int unheard_agent(void *unused)
+{
+	struct mini m;
+
+	(void)unused;
+	if (start_agent(&m) < 0)
+		return 1;
+	kill(fixture.shared->guardian, SIGSTOP);
+	for (int i = 0; i < N_TARGETS; i++) {
+		mini_freeze(&m, fixture.cgroups[i]);
+		mini_stop_process(&m, fixture.stopped[i]);
+	}
+	fixture.shared->claims = 2 * N_TARGETS;
+	for (;;)
+		pause();
+}
+
 static pid_t start(int (*agent)(void *), unsigned int seed)
 {
 	pid_t pid;
@@ -437,6 +455,18 @@ static void a_claim_that_was_never_carried_out_leaves_the_ledger(void **state)
 	assert_all_undone();
 }
 
+static void claims_that_the_guardian_had_not_read_yet_are_undone(void **state)
+{
+	pid_t pid = start(unheard_agent, 0);
+
+	(void)state;
+	assert_true(live_until(holds_all, NULL, 5000));
+	live_kill(pid);
+	assert_true(holds_all(NULL));
+	kill(fixture.shared->guardian, SIGCONT);
+	assert_all_undone();
+}
+
 static void a_new_agent_waits_for_the_guardian_of_a_dead_one(void **state)
 {
 	(void)state;
@@ -541,6 +571,7 @@ int main(void)
 		cmocka_unit_test(the_guardian_keeps_no_descriptor_but_its_own),
 		cmocka_unit_test(the_guardian_does_what_it_can_to_survive),
 		cmocka_unit_test(a_claim_that_was_never_carried_out_leaves_the_ledger),
+		cmocka_unit_test(claims_that_the_guardian_had_not_read_yet_are_undone),
 		cmocka_unit_test(a_new_agent_waits_for_the_guardian_of_a_dead_one),
 		cmocka_unit_test(a_hanging_guardian_of_a_dead_agent_is_done_with),
 		cmocka_unit_test(stopping_the_guardian_lets_it_end),
