@@ -453,6 +453,8 @@ static int open_loop(struct agent *a)
 	if (r >= 0)
 		r = events_new(&a->events);
 	if (r >= 0)
+		r = feed_new(&a->feed, a->events);
+	if (r >= 0)
 		(void)sd_event_set_watchdog(a->event, true);
 	return r;
 }
@@ -509,6 +511,10 @@ static void close_all(struct agent *a)
 	/* Letting go comes first; nothing else matters as much. */
 	if (a->act)
 		act_free(a->act);
+	if (a->events)
+		events_flush(a->events);
+	if (a->feed)
+		feed_free(a->feed);
 	if (a->server)
 		varlink_free(a->server);
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->node_watches); i++)
@@ -542,7 +548,6 @@ static void say_started(struct agent *a)
 	struct rusage usage;
 
 	uname(&name);
-	events_listen(a->events, control_follow, a);
 	tell_text(a, EVENT_STARTED, "culpritd %s on Linux %s, %s, %u policies", CULPRIT_VERSION,
 		  name.release, a->config->shadow ? "shadow mode" : "enforcing", a->n_policies);
 	getrusage(RUSAGE_SELF, &usage);

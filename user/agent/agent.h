@@ -30,15 +30,15 @@
 #include "sense/swap.h"
 #include "sense/tree.h"
 #include "tell/event.h"
+#include "tell/feed.h"
 #include "tell/varlink.h"
 
 /* While something is held or about to be released the loop looks this often, so that a release
  * comes within 100 ms of its time. */
 #define TICK_NS (100 * NSEC_PER_MSEC)
 
-#define MAX_HOLDERS   32 /* policies that hold one target at the same time */
-#define MAX_SOURCES   8
-#define MAX_FOLLOWERS 32 /* clients that follow the events at the same time */
+#define MAX_HOLDERS 32 /* policies that hold one target at the same time */
+#define MAX_SOURCES 8
 
 /* What the command line says; it beats the file, also after a reload. */
 struct options {
@@ -125,6 +125,7 @@ struct agent {
 	struct swap_sense *swap;
 
 	struct events *events;
+	struct feed *feed;
 	struct varlink_server *server;
 
 	struct agent_workload *workloads;
@@ -142,8 +143,7 @@ struct agent {
 	sd_event_source *flush; /* defers the telling to an idle loop */
 	uint64_t last_pulse_ns, last_settle_all_ns, last_sweep_ns;
 	uint64_t started_ms, started_ns;
-	uint64_t wakeups_start; /* voluntary context switches until the loop began */
-	struct varlink_call *followers[MAX_FOLLOWERS];
+	uint64_t wakeups_start;	 /* voluntary context switches until the loop began */
 	uint64_t pswpin_start;	 /* /proc/vmstat when we started */
 	const char *degraded[8]; /* what runs without, for status; static texts */
 	unsigned int n_degraded;
@@ -236,6 +236,8 @@ void hold_release_one(struct agent *a, struct hold *h, const char *why);
 void holds_retry(struct agent *a, uint64_t now_ns);
 struct hold *hold_find(struct agent *a, const struct target *target);
 bool holds_any(const struct agent *a);
+/* Why act_claim() refused, in words. */
+const char *hold_error_text(int error);
 void holds_news(void *agent, enum act_news news, struct claim *claim);
 
 /* sampler.c: two looks at the counters make the rates of `top` */
@@ -247,7 +249,6 @@ void sampler_forget(struct agent *a, struct tree_node *node);
 
 /* control.c: the methods of io.culprit.Agent; report.c: the objects that they answer with */
 extern const struct varlink_method control_methods[];
-void control_follow(void *agent, json_t *event);
 json_t *report_status(struct agent *a);
 json_t *report_why(struct agent *a, const char *name, bool *known);
 json_t *report_claim(const struct hold *h);

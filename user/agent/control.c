@@ -13,58 +13,32 @@
 #define REFUSED	       "io.culprit.Agent.Refused"
 #define NO_SUCH_TARGET "io.culprit.Agent.NoSuchTarget"
 
-/* More than a call by hand ever means at once; a glob that matches more is refused. */
+/* More than a call by hand ever means at once. */
 #define MAX_TARGETS 64
+/* The longest time that a call by hand may ask for: ten years, in ms. */
+#define MAX_FOR_MS  (10LL * 365 * 24 * 3600 * 1000)
 
-__attribute__((format(printf, 3, 4))) static void fail(struct varlink_call *call, const char *error,
-						       const char *format, ...)
+/* Milliseconds from now as a time of CLOCK_MONOTONIC; 0 without them. False: out of range, and the
+ * call is answered. */
+static bool until(struct varlink_call *call, bool given, int64_t for_ms, uint64_t *until_ns)
 {
-	char text[512];
-	va_list ap;
-
-	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	varlink_error(call, error, json_pack("{s:o}", "message", json_text(text)));
-}
-
-static void invalid(struct varlink_call *call, const char *parameter)
-{
-	varlink_error(call, "org.varlink.service.InvalidParameter",
-		      json_pack("{s:s}", "parameter", parameter));
-}
-
-/* An optional string; false (and the call is answered) when it is something else. */
-static bool get_text(struct varlink_call *call, json_t *parameters, const char *key,
-		     const char **text)
-{
-	json_t *value = json_object_get(parameters, key);
-
-	*text = NULL;
-	if (!value || json_is_null(value))
-		return true;
-	*text = json_string_value(value);
-	if (!*text)
-		invalid(call, key);
-	return *text != NULL;
-}
-
-/* An optional time from now in ms; *until_ns is 0 without it. */
-static bool get_until(struct varlink_call *call, json_t *parameters, uint64_t *until_ns)
-{
-	json_t *value = json_object_get(parameters, "for_ms");
-	json_int_t ms;
-
 	*until_ns = 0;
-	if (!value || json_is_null(value))
+	if (!given)
 		return true;
-	ms = json_integer_value(value);
-	if (!json_is_integer(value) || ms <= 0 || ms > 10LL * 365 * 24 * 3600 * 1000) {
-		invalid(call, "for_ms");
+	if (for_ms <= 0 || for_ms > MAX_FOR_MS) {
+		varlink_error(call, "org.varlink.service.InvalidParameter",
+			      json_pack("{s:s}", "parameter", "for_ms"));
 		return false;
 	}
-	*until_ns = monotonic_ns() + (uint64_t)ms * NSEC_PER_MSEC;
+	*until_ns = monotonic_ns() + (uint64_t)for_ms * NSEC_PER_MSEC;
 	return true;
+}
+
+static bool no_parameters(struct varlink_call *call, json_t *parameters)
+{
+	static const struct varlink_field none[] = { { 0 } };
+
+	return varlink_fields(call, parameters, none);
 }
 
 static void ping(void *agent, struct varlink_call *call, json_t *parameters)
@@ -77,92 +51,45 @@ static void ping(void *agent, struct varlink_call *call, json_t *parameters)
 
 static void get_status(void *agent, struct varlink_call *call, json_t *parameters)
 {
-	(void)parameters;
-	(void)varlink_reply(call, json_pack("{s:o}", "status", report_status(agent)));
+	if (no_parameters(call, parameters))
+		(void)varlink_reply(call, json_pack("{s:o}", "status", report_status(agent)));
 }
 
 static void get_top(void *agent, struct varlink_call *call, json_t *parameters)
 {
-	(void)parameters;
-	sampler_top(agent, call);
+	if (no_parameters(call, parameters))
+		sampler_top(agent, call);
 }
 
 static void why(void *agent, struct varlink_call *call, json_t *parameters)
 {
-	const char *name;
+	const char *name = NULL;
+	const struct varlink_field fields[] = {
+		{ "name", VARLINK_STRING, false, &name, NULL },
+		{ 0 },
+	};
 	bool known;
 	json_t *list;
 
-	if (!get_text(call, parameters, "name", &name))
+	if (!varlink_fields(call, parameters, fields))
 		return;
 	list = report_why(agent, name, &known);
-	if (!known) {
-		json_decref(list);
-		fail(call, NO_SUCH_TARGET,
-		     "nothing is known of '%s'; name a workload, a policy, a /cgroup/path, "
-		     "unit:NAME or pid:N that was acted on",
-		     name);
+	if (known) {
+		(void)varlink_reply(call, json_pack("{s:o}", "why", list));
 		return;
 	}
-	(void)varlink_reply(call, json_pack("{s:o}", "why", list));
-}
-
-/* --- events ------------------------------------------------------------------------------------
- */
-
-static void follower_closed(void *agent, struct varlink_call *call)
-{
-	struct agent *a = agent;
-
-	for (unsigned int i = 0; i < MAX_FOLLOWERS; i++)
-		if (a->followers[i] == call)
-			a->followers[i] = NULL;
-}
-
-void control_follow(void *agent, json_t *event)
-{
-	struct agent *a = agent;
-
-	for (unsigned int i = 0; i < MAX_FOLLOWERS; i++) {
-		struct varlink_call *call = a->followers[i];
-
-		if (call && !varlink_notify(call, json_pack("{s:[O]}", "events", event)))
-			a->followers[i] = NULL;
-	}
+	json_decref(list);
+	varlink_errorf(call, NO_SUCH_TARGET,
+		       "nothing is known of '%s'; name a workload, a policy, a /cgroup/path, "
+		       "unit:NAME or pid:N that was acted on",
+		       name);
 }
 
 static void get_events(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	struct agent *a = agent;
-	json_t *since = json_object_get(parameters, "since");
-	json_t *list;
 
-	if (since && !json_is_null(since) && !json_is_integer(since)) {
-		invalid(call, "since");
-		return;
-	}
-	list = json_array();
-	for (unsigned int i = 0; i < events_count(a->events); i++) {
-		json_t *event = events_get(a->events, i);
-
-		if (json_integer_value(json_object_get(event, "ts")) >= json_integer_value(since))
-			json_array_append(list, event);
-	}
-	if (!varlink_wants_more(call)) {
-		(void)varlink_reply(call, json_pack("{s:o}", "events", list));
-		return;
-	}
-	for (unsigned int i = 0; i < MAX_FOLLOWERS; i++) {
-		if (a->followers[i])
-			continue;
-		a->followers[i] = call;
-		varlink_on_close(call, follower_closed, a);
-		if (!varlink_notify(call, json_pack("{s:o}", "events", list)))
-			a->followers[i] = NULL;
-		return;
-	}
-	json_decref(list);
-	fail(call, REFUSED, "%d clients follow the events already; end one of them", MAX_FOLLOWERS);
+	feed_answer(a->feed, call, parameters);
 }
 
 /* --- freeze and thaw ---------------------------------------------------------------------------
@@ -236,46 +163,23 @@ static int resolve(struct agent *a, const char *name, struct target *targets, un
 	return 1;
 }
 
-static bool resolve_or_fail(struct agent *a, struct varlink_call *call, json_t *parameters,
-			    const char **name, struct target *targets, unsigned int *n)
+/* The targets of that name; 0 when there are none, and the call is answered. */
+static unsigned int resolve_or_fail(struct agent *a, struct varlink_call *call, const char *name,
+				    struct target *targets)
 {
-	int r;
+	int r = resolve(a, name, targets, MAX_TARGETS);
 
-	if (!get_text(call, parameters, "target", name))
-		return false;
-	if (!*name || !**name) {
-		invalid(call, "target");
-		return false;
-	}
-	r = resolve(a, *name, targets, MAX_TARGETS);
-	if (r > 0) {
-		*n = (unsigned int)r;
-		return true;
-	}
+	if (r > 0)
+		return (unsigned int)r;
 	if (r == -EINVAL)
-		fail(call, NO_SUCH_TARGET,
-		     "'%s' is no workload; name one, or a /cgroup/path, unit:NAME or pid:N", *name);
+		varlink_errorf(
+			call, NO_SUCH_TARGET,
+			"'%s' is no workload; name one, or a /cgroup/path, unit:NAME or pid:N",
+			name);
 	else
-		fail(call, NO_SUCH_TARGET, "'%s' is not there now; nothing was done", *name);
-	return false;
-}
-
-static const char *refusal(int error)
-{
-	switch (-error) {
-	case EBUSY:
-		return "someone else has frozen or stopped it, and it stays theirs";
-	case EPERM:
-		return "it is outside `only`, or the agent or one of its ancestors is in it";
-	case ENODATA:
-		return "nothing runs in it";
-	case ENOSPC:
-		return "the ledger is full";
-	case EHOSTDOWN:
-		return "the guardian is down, so it could not be undone";
-	default:
-		return strerror(-error);
-	}
+		varlink_errorf(call, NO_SUCH_TARGET, "'%s' is not there now; nothing was done",
+			       name);
+	return 0;
 }
 
 static void freeze(void *agent, struct varlink_call *call, json_t *parameters)
@@ -283,19 +187,29 @@ static void freeze(void *agent, struct varlink_call *call, json_t *parameters)
 	struct agent *a = agent;
 	struct target targets[MAX_TARGETS];
 	const char *name;
+	int64_t for_ms = 0;
+	bool timed = false;
+	const struct varlink_field fields[] = {
+		{ "target", VARLINK_STRING, true, &name, NULL },
+		{ "for_ms", VARLINK_INT, false, &for_ms, &timed },
+		{ 0 },
+	};
+	uint64_t until_ns;
 	unsigned int n;
-	uint64_t until;
 	json_t *claims;
 	int error = 0;
 
-	if (!get_until(call, parameters, &until) ||
-	    !resolve_or_fail(a, call, parameters, &name, targets, &n))
+	if (!varlink_fields(call, parameters, fields) || !until(call, timed, for_ms, &until_ns))
 		return;
 	if (a->config->shadow) {
-		fail(call, REFUSED,
-		     "the agent is in shadow mode and touches nothing; set mode = enforce");
+		varlink_errorf(
+			call, VARLINK_REFUSED,
+			"the agent is in shadow mode and touches nothing; set mode = enforce");
 		return;
 	}
+	n = resolve_or_fail(a, call, name, targets);
+	if (!n)
+		return;
 	claims = json_array();
 	for (unsigned int i = 0; i < n; i++) {
 		struct hold *h;
@@ -304,7 +218,7 @@ static void freeze(void *agent, struct varlink_call *call, json_t *parameters)
 
 		snprintf(reason, sizeof(reason), "by hand, by user id %u",
 			 (unsigned int)varlink_uid(call));
-		r = hold_by_operator(a, &targets[i], until, reason, &h);
+		r = hold_by_operator(a, &targets[i], until_ns, reason, &h);
 		if (r < 0)
 			error = r;
 		else
@@ -312,7 +226,8 @@ static void freeze(void *agent, struct varlink_call *call, json_t *parameters)
 	}
 	if (json_array_size(claims) == 0) {
 		json_decref(claims);
-		fail(call, REFUSED, "'%s' was not frozen: %s", name, refusal(error));
+		varlink_errorf(call, VARLINK_REFUSED, "'%s' was not frozen: %s", name,
+			       hold_error_text(error));
 		return;
 	}
 	(void)varlink_reply(
@@ -324,10 +239,17 @@ static void thaw(void *agent, struct varlink_call *call, json_t *parameters)
 	struct agent *a = agent;
 	struct target targets[MAX_TARGETS];
 	const char *name;
+	const struct varlink_field fields[] = {
+		{ "target", VARLINK_STRING, true, &name, NULL },
+		{ 0 },
+	};
 	unsigned int n;
 	json_t *claims;
 
-	if (!resolve_or_fail(a, call, parameters, &name, targets, &n))
+	if (!varlink_fields(call, parameters, fields))
+		return;
+	n = resolve_or_fail(a, call, name, targets);
+	if (!n)
 		return;
 	claims = json_array();
 	for (unsigned int i = 0; i < n; i++) {
@@ -340,7 +262,8 @@ static void thaw(void *agent, struct varlink_call *call, json_t *parameters)
 	}
 	if (json_array_size(claims) == 0) {
 		json_decref(claims);
-		fail(call, REFUSED, "'%s' is not held by culprit; nothing was done", name);
+		varlink_errorf(call, VARLINK_REFUSED,
+			       "'%s' is not held by culprit; nothing was done", name);
 		return;
 	}
 	(void)varlink_reply(call, json_pack("{s:o}", "claims", claims));
@@ -349,51 +272,81 @@ static void thaw(void *agent, struct varlink_call *call, json_t *parameters)
 /* --- pause, reload, quit ------------------------------------------------------------------------
  */
 
-static void for_policies(struct agent *a, struct varlink_call *call, json_t *parameters, bool pause)
+static bool no_such_policy(struct agent *a, struct varlink_call *call, const char *name)
 {
-	const char *name;
-	uint64_t until = 0;
-	json_t *names;
+	if (!name || !*name || policy_find(a, name))
+		return false;
+	varlink_errorf(call, NO_SUCH_TARGET, "there is no policy '%s'; culprit status lists them",
+		       name);
+	return true;
+}
 
-	if (!get_text(call, parameters, "policy", &name) ||
-	    (pause && !get_until(call, parameters, &until)))
-		return;
-	if (name && *name && !policy_find(a, name)) {
-		fail(call, NO_SUCH_TARGET, "there is no policy '%s'; culprit status lists them",
-		     name);
-		return;
-	}
-	names = json_array();
-	for (unsigned int i = 0; i < a->n_policies; i++) {
-		struct agent_policy *p = &a->policies[i];
-
-		if (name && *name && strcmp(p->config->name, name) != 0)
-			continue;
-		if (pause)
-			policy_pause(a, p, until);
-		else
-			policy_resume(a, p);
-		json_array_append_new(names, json_string(p->config->name));
-	}
-	(void)varlink_reply(call, json_pack("{s:o}", "policies", names));
+static bool is_meant(const struct agent_policy *p, const char *name)
+{
+	return !name || !*name || strcmp(p->config->name, name) == 0;
 }
 
 static void pause_policy(void *agent, struct varlink_call *call, json_t *parameters)
 {
-	for_policies(agent, call, parameters, true);
+	struct agent *a = agent;
+	const char *name = NULL;
+	int64_t for_ms = 0;
+	bool timed = false;
+	const struct varlink_field fields[] = {
+		{ "policy", VARLINK_STRING, false, &name, NULL },
+		{ "for_ms", VARLINK_INT, false, &for_ms, &timed },
+		{ 0 },
+	};
+	uint64_t until_ns;
+	json_t *names;
+
+	if (!varlink_fields(call, parameters, fields) || !until(call, timed, for_ms, &until_ns) ||
+	    no_such_policy(a, call, name))
+		return;
+	names = json_array();
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		if (!is_meant(p, name))
+			continue;
+		policy_pause(a, p, until_ns);
+		json_array_append_new(names, json_text(p->config->name));
+	}
+	(void)varlink_reply(call, json_pack("{s:o}", "policies", names));
 }
 
 static void resume_policy(void *agent, struct varlink_call *call, json_t *parameters)
 {
-	for_policies(agent, call, parameters, false);
+	struct agent *a = agent;
+	const char *name = NULL;
+	const struct varlink_field fields[] = {
+		{ "policy", VARLINK_STRING, false, &name, NULL },
+		{ 0 },
+	};
+	json_t *names;
+
+	if (!varlink_fields(call, parameters, fields) || no_such_policy(a, call, name))
+		return;
+	names = json_array();
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		if (!is_meant(p, name) || !p->paused)
+			continue;
+		policy_resume(a, p);
+		json_array_append_new(names, json_text(p->config->name));
+	}
+	(void)varlink_reply(call, json_pack("{s:o}", "policies", names));
 }
 
 static void reload(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	struct agent *a = agent;
-	json_t *lines = json_array();
+	json_t *lines;
 
-	(void)parameters;
+	if (!no_parameters(call, parameters))
+		return;
+	lines = json_array();
 	if (agent_reload(a, lines) < 0) {
 		varlink_error(call, "io.culprit.Agent.BadConfiguration",
 			      json_pack("{s:s,s:o}", "message",
@@ -409,7 +362,8 @@ static void quit(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	struct agent *a = agent;
 
-	(void)parameters;
+	if (!no_parameters(call, parameters))
+		return;
 	(void)varlink_reply(call, json_object());
 	sd_event_exit(a->event, 0);
 }

@@ -66,7 +66,7 @@ static const char *holder_name(const struct hold *h)
 	return h->n_holders ? h->holders[0]->config->name : "operator";
 }
 
-static const char *error_text(int error)
+const char *hold_error_text(int error)
 {
 	switch (-error) {
 	case EBUSY:
@@ -80,6 +80,8 @@ static const char *error_text(int error)
 		return "the ledger is full; nothing is done that could be forgotten";
 	case EIO:
 		return "the ledger cannot be written; nothing is done that could be forgotten";
+	case EAGAIN:
+		return "the guardian does not keep up; it is tried again";
 	case EHOSTDOWN:
 		return "the guardian is down; nothing is done that it could not undo";
 	case ENODATA:
@@ -152,7 +154,7 @@ static void try_claim(struct agent *a, struct hold *h)
 	}
 	/* A target that is not running is left alone, and that is nothing to talk about. */
 	if (r != before && r != -ENODATA && r != -ESTALE && r != -ESRCH)
-		tell_hold(a, h, EVENT_REFUSED, error_text(r));
+		tell_hold(a, h, EVENT_REFUSED, hold_error_text(r));
 }
 
 int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,

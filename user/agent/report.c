@@ -7,6 +7,7 @@
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "tell/json.h"
+#include "tell/log.h"
 
 #define MAX_SENSES 8
 /* How many past events `why` shows for one target. */
@@ -120,7 +121,7 @@ json_t *report_claim(const struct hold *h)
 	json_t *policies = json_array();
 
 	for (unsigned int i = 0; i < h->n_holders; i++)
-		json_array_append_new(policies, json_string(h->holders[i]->config->name));
+		json_array_append_new(policies, json_text(h->holders[i]->config->name));
 	if (h->by_operator)
 		json_array_append_new(policies, json_string("operator"));
 	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:I,s:o,s:s}", "id",
@@ -155,6 +156,10 @@ json_t *report_status(struct agent *a)
 	if (a->losses)
 		(void)losses_each(a->losses, add_loss, losses);
 	add_loss(losses, "events_dropped", "", events_lost(a->events));
+	add_loss(losses, "events_untold", "", events_untold(a->events));
+	add_loss(losses, "log_lines_dropped", "", log_lost());
+	add_loss(losses, "clients_dropped", "", varlink_dropped(a->server));
+	add_loss(losses, "clients_refused", "", varlink_refused(a->server));
 	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "agent", agent_object(a), "senses",
 			 senses_array(a), "policies", policies_array(a), "claims", claims_array(a),
 			 "losses", losses);
@@ -187,30 +192,11 @@ static bool asks_target(const struct question *q, const struct target *t)
 	return strncmp(q->name, "unit:", 5) == 0 && slash && strcmp(slash + 1, q->name + 5) == 0;
 }
 
-static bool asks_json_target(const struct question *q, const json_t *target)
+static bool asks_event(const struct question *q, const struct event *event)
 {
-	struct target t = { .kind = TARGET_CGROUP };
-	const char *kind = json_string_value(json_object_get(target, "kind"));
-	const char *path = json_string_value(json_object_get(target, "path"));
-	const char *comm = json_string_value(json_object_get(target, "comm"));
-
-	if (!kind)
-		return false;
-	if (strcmp(kind, "process") == 0)
-		t.kind = TARGET_PROCESS;
-	t.pid = (pid_t)json_integer_value(json_object_get(target, "pid"));
-	snprintf(t.path, sizeof(t.path), "%s", path ? path : "");
-	snprintf(t.comm, sizeof(t.comm), "%s", comm ? comm : "");
-	return asks_target(q, &t);
-}
-
-static bool asks_event(const struct question *q, const json_t *event)
-{
-	const char *policy = json_string_value(json_object_get(event, "policy"));
-
 	if (q->policy)
-		return policy && strcmp(policy, q->policy->config->name) == 0;
-	return asks_json_target(q, json_object_get(event, "target"));
+		return strcmp(event->policy, q->policy->config->name) == 0;
+	return event->has_target && asks_target(q, &event->target);
 }
 
 static bool asks_hold(const struct question *q, const struct hold *h)
@@ -221,7 +207,7 @@ static bool asks_hold(const struct question *q, const struct hold *h)
 	return !q->policy && asks_target(q, &h->target);
 }
 
-static void say_undo(struct agent *a, const struct hold *h, json_t *undo)
+static void say_undo(const struct hold *h, json_t *undo)
 {
 	char text[256];
 
@@ -241,7 +227,7 @@ static void say_undo(struct agent *a, const struct hold *h, json_t *undo)
 				 "policy %s: below %.2f %s (now %.2f) for the grace time of %.1f s",
 				 p->config->name, p->rule.leave, unit_text(p->config), p->value,
 				 (double)p->rule.grace_ns / (double)NSEC_PER_SEC);
-		json_array_append_new(undo, json_string(text));
+		json_array_append_new(undo, json_text(text));
 		if (p->rule.max_hold_ns) {
 			uint64_t end = p->state.held_since_ns + p->rule.max_hold_ns;
 			uint64_t now = monotonic_ns();
@@ -249,7 +235,7 @@ static void say_undo(struct agent *a, const struct hold *h, json_t *undo)
 			snprintf(text, sizeof(text),
 				 "policy %s: at the latest in %.0f s (max_hold)", p->config->name,
 				 end > now ? (double)(end - now) / (double)NSEC_PER_SEC : 0.0);
-			json_array_append_new(undo, json_string(text));
+			json_array_append_new(undo, json_text(text));
 		}
 	}
 	if (h->by_operator && h->operator_until_ns) {
@@ -259,41 +245,48 @@ static void say_undo(struct agent *a, const struct hold *h, json_t *undo)
 			 h->operator_until_ns > now
 				 ? (double)(h->operator_until_ns - now) / (double)NSEC_PER_SEC
 				 : 0.0);
-		json_array_append_new(undo, json_string(text));
+		json_array_append_new(undo, json_text(text));
 	} else if (h->by_operator) {
 		json_array_append_new(undo, json_string("operator: culprit thaw"));
 	}
-	(void)a;
+}
+
+/* Up to WHY_EVENTS of the kept events that are about it, oldest first, and the candidates of the
+ * newest that has some. */
+static void find_events(struct agent *a, const struct question *q, json_t *events,
+			json_t *candidates, json_t **target)
+{
+	for (unsigned int i = events_count(a->events);
+	     i > 0 && json_array_size(events) < WHY_EVENTS; i--) {
+		struct event event;
+		json_t *object, *list;
+
+		events_read(a->events, i - 1, &event);
+		if (!asks_event(q, &event))
+			continue;
+		object = event_to_json(&event);
+		json_array_insert_new(events, 0, object);
+		list = json_object_get(json_object_get(object, "evidence"), "candidates");
+		if (list && json_array_size(candidates) == 0)
+			json_array_extend(candidates, list);
+		if (!*target)
+			*target = json_incref(json_object_get(object, "target"));
+	}
 }
 
 static json_t *answer(struct agent *a, const struct question *q)
 {
 	json_t *events = json_array(), *undo = json_array(), *candidates = json_array();
 	json_t *target = NULL;
-	unsigned int n = events_count(a->events);
 
-	for (unsigned int i = n; i > 0 && json_array_size(events) < WHY_EVENTS; i--) {
-		json_t *event = events_get(a->events, i - 1);
-
-		if (!asks_event(q, event))
-			continue;
-		json_array_insert(events, 0, event);
-		if (json_array_size(candidates) == 0) {
-			json_t *evidence = json_object_get(event, "evidence");
-			json_t *list = json_object_get(evidence, "candidates");
-
-			json_array_extend(candidates, list ? list : candidates);
-		}
-		if (!target)
-			target = json_incref(json_object_get(event, "target"));
-	}
+	find_events(a, q, events, candidates, &target);
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
 		const struct hold *h = &a->holds[i];
 
 		if (!h->used || !asks_hold(q, h))
 			continue;
 		if (h->claim)
-			say_undo(a, h, undo);
+			say_undo(h, undo);
 		if (!target)
 			target = target_to_json(&h->target);
 	}

@@ -273,38 +273,71 @@ static bool frozen_now(const struct agent *a, const struct tree_node *node)
 	       frozen == 1;
 }
 
-struct cgroup_rows {
-	struct agent *a;
-	json_t *rows;
-	uint64_t elapsed_ns;
-};
-
-static void cgroup_row(void *user, struct tree_node *node)
+/* The most CPU first, as people look for it. */
+static int by_use(uint64_t now_x, uint64_t before_x, uint64_t now_y, uint64_t before_y)
 {
-	struct cgroup_rows *r = user;
-	struct cgroup_sample *c;
-	bool frozen;
+	uint64_t x = now_x > before_x ? now_x - before_x : 0;
+	uint64_t y = now_y > before_y ? now_y - before_y : 0;
 
-	HASH_FIND(hh, r->a->sampler->cgroups, &node->id, sizeof(node->id), c);
-	if (!c)
+	if (x != y)
+		return x < y ? 1 : -1;
+	return (now_x < now_y) - (now_x > now_y);
+}
+
+static int compare_cgroups(const struct cgroup_sample *x, const struct cgroup_sample *y)
+{
+	return by_use(x->below.cpu_ns, x->last_cpu_ns, y->below.cpu_ns, y->last_cpu_ns);
+}
+
+static int compare_processes(const struct process_sample *x, const struct process_sample *y)
+{
+	return by_use(x->cpu_ns, x->last_cpu_ns, y->cpu_ns, y->last_cpu_ns);
+}
+
+/* One element of an array; a whole machine as one tree of values would take tens of megabytes. */
+static void write_row(FILE *f, bool *first, json_t *row)
+{
+	if (!row)
 		return;
+	if (!*first)
+		fputc(',', f);
+	*first = false;
+	json_dumpf(row, f, JSON_COMPACT);
+	json_decref(row);
+}
+
+static bool any_swap(const struct swap_use *use)
+{
+	return use->swapin_pages || use->swapout_pages || use->zswapin_pages || use->zeroin_pages;
+}
+
+static json_t *cgroup_row(struct agent *a, const struct cgroup_sample *c, uint64_t elapsed_ns)
+{
+	const struct tree_node *node = a->tree ? tree_find(a->tree, c->id) : NULL;
 	/* The root has no cgroup.events. */
-	frozen = node->parent && frozen_now(r->a, node);
-	if (!frozen && c->below.cpu_ns == 0 && c->below.swap.swapin_pages == 0 &&
-	    c->below.swap.swapout_pages == 0 && c->below.swap.zswapin_pages == 0 &&
-	    c->below.swap.zeroin_pages == 0)
-		return;
-	json_array_append_new(
-		r->rows,
-		json_pack("{s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "path",
-			  json_text(node->path), "id", (json_int_t)node->id, "cpu_usec",
-			  (json_int_t)(c->below.cpu_ns / NSEC_PER_USEC), "cpu_kernel_usec",
-			  (json_int_t)(c->below.cpu_kernel_ns / NSEC_PER_USEC), "cpu_pct",
-			  percent(c->below.cpu_ns, c->last_cpu_ns, r->elapsed_ns), "swapin_pages",
-			  (json_int_t)c->below.swap.swapin_pages, "swapout_pages",
-			  (json_int_t)c->below.swap.swapout_pages, "zswapin_pages",
-			  (json_int_t)c->below.swap.zswapin_pages, "zeroin_pages",
-			  (json_int_t)c->below.swap.zeroin_pages, "frozen", frozen));
+	bool frozen = node && node->parent && frozen_now(a, node);
+
+	if (!node || (!frozen && c->below.cpu_ns == 0 && !any_swap(&c->below.swap)))
+		return NULL;
+	return json_pack("{s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "path", json_text(node->path),
+			 "id", (json_int_t)c->id, "cpu_usec",
+			 (json_int_t)(c->below.cpu_ns / NSEC_PER_USEC), "cpu_kernel_usec",
+			 (json_int_t)(c->below.cpu_kernel_ns / NSEC_PER_USEC), "cpu_pct",
+			 percent(c->below.cpu_ns, c->last_cpu_ns, elapsed_ns), "swapin_pages",
+			 (json_int_t)c->below.swap.swapin_pages, "swapout_pages",
+			 (json_int_t)c->below.swap.swapout_pages, "zswapin_pages",
+			 (json_int_t)c->below.swap.zswapin_pages, "zeroin_pages",
+			 (json_int_t)c->below.swap.zeroin_pages, "frozen", frozen);
+}
+
+static void write_cgroups(struct agent *a, FILE *f, uint64_t elapsed_ns)
+{
+	struct cgroup_sample *c, *next;
+	bool first = true;
+
+	HASH_SORT(a->sampler->cgroups, compare_cgroups);
+	HASH_ITER (hh, a->sampler->cgroups, c, next)
+		write_row(f, &first, cgroup_row(a, c, elapsed_ns));
 }
 
 /* Swap-ins that a fall of the process's own swap entries does not account for: what it reads back
@@ -319,31 +352,31 @@ static uint64_t churn_of(const struct process_sample *p)
 	return in > fall ? in - fall : 0;
 }
 
-static json_t *process_rows(struct agent *a, uint64_t elapsed_ns)
+static json_t *process_row(struct agent *a, const struct process_sample *p, uint64_t elapsed_ns)
 {
-	json_t *rows = json_array();
+	const struct tree_node *node = a->tree ? tree_find(a->tree, p->cgroup) : NULL;
+
+	if (!p->known || (p->cpu_ns == 0 && !any_swap(&p->swap) && !p->stopped))
+		return NULL;
+	return json_pack("{s:i,s:I,s:o,s:I,s:o,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "pid", (int)p->tgid,
+			 "start_time", (json_int_t)p->start_time_ns, "comm", json_text(p->comm),
+			 "uid", (json_int_t)p->uid, "cgroup", json_text(node ? node->path : ""),
+			 "cpu_usec", (json_int_t)(p->cpu_ns / NSEC_PER_USEC), "cpu_pct",
+			 percent(p->cpu_ns, p->last_cpu_ns, elapsed_ns), "swapin_pages",
+			 (json_int_t)p->swap.swapin_pages, "swapout_by_pages",
+			 (json_int_t)p->swap.swapout_pages, "footprint_pages",
+			 (json_int_t)p->footprint, "churn_pages", (json_int_t)churn_of(p),
+			 "stopped", p->stopped);
+}
+
+static void write_processes(struct agent *a, FILE *f, uint64_t elapsed_ns)
+{
 	struct process_sample *p, *next;
+	bool first = true;
 
-	HASH_ITER (hh, a->sampler->processes, p, next) {
-		struct tree_node *node = a->tree ? tree_find(a->tree, p->cgroup) : NULL;
-
-		if (!p->known ||
-		    (p->cpu_ns == 0 && p->swap.swapin_pages == 0 && p->swap.swapout_pages == 0 &&
-		     p->swap.zswapin_pages == 0 && p->swap.zeroin_pages == 0 && !p->stopped))
-			continue;
-		json_array_append_new(
-			rows, json_pack("{s:i,s:I,s:o,s:i,s:o,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "pid",
-					(int)p->tgid, "start_time", (json_int_t)p->start_time_ns,
-					"comm", json_text(p->comm), "uid", (int)p->uid, "cgroup",
-					json_text(node ? node->path : ""), "cpu_usec",
-					(json_int_t)(p->cpu_ns / NSEC_PER_USEC), "cpu_pct",
-					percent(p->cpu_ns, p->last_cpu_ns, elapsed_ns),
-					"swapin_pages", (json_int_t)p->swap.swapin_pages,
-					"swapout_by_pages", (json_int_t)p->swap.swapout_pages,
-					"footprint_pages", (json_int_t)p->footprint, "churn_pages",
-					(json_int_t)churn_of(p), "stopped", p->stopped));
-	}
-	return rows;
+	HASH_SORT(a->sampler->processes, compare_processes);
+	HASH_ITER (hh, a->sampler->processes, p, next)
+		write_row(f, &first, process_row(a, p, elapsed_ns));
 }
 
 static const char *kind_name(uint32_t kind)
@@ -366,72 +399,80 @@ static bool holder_is_ours(struct agent *a, const struct tree_node *node)
 	return false;
 }
 
-static json_t *gpu_rows(struct agent *a)
+static json_t *holders_of(struct agent *a, uint32_t device)
 {
-	json_t *rows = json_array();
 	const struct gpu_holder *holders;
-	unsigned int n_holders;
+	unsigned int n = gpu_holders(a->gpu, &holders);
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < n; i++) {
+		const struct gpu_holder *h = &holders[i];
+		const struct tree_node *node = a->tree ? tree_find(a->tree, h->task.cgroup) : NULL;
+		uint64_t ago_ms = (monotonic_ns() - h->since_ns) / NSEC_PER_MSEC;
+
+		if (h->device != device)
+			continue;
+		json_array_append_new(
+			list, json_pack("{s:i,s:o,s:I,s:o,s:I,s:s,s:b}", "pid", (int)h->task.tgid,
+					"comm", json_text(h->task.comm), "uid", (json_int_t)h->uid,
+					"cgroup", json_text(node ? node->path : ""), "since",
+					(json_int_t)(unix_ms() - ago_ms), "kind",
+					kind_name(h->kind), "ours", holder_is_ours(a, node)));
+	}
+	return list;
+}
+
+static void write_gpus(struct agent *a, FILE *f)
+{
+	bool first = true;
 
 	if (!a->gpu)
-		return rows;
+		return;
 	(void)gpu_settle(a->gpu, true);
-	n_holders = gpu_holders(a->gpu, &holders);
 	for (unsigned int d = 0; d < gpu_device_count(a->gpu); d++) {
 		const struct gpu_device *device = gpu_device(a->gpu, d);
-		json_t *list;
 
 		if (!device || !device->wanted)
 			continue;
-		list = json_array();
-
-		for (unsigned int i = 0; i < n_holders; i++) {
-			const struct gpu_holder *h = &holders[i];
-			const struct tree_node *node =
-				a->tree ? tree_find(a->tree, h->task.cgroup) : NULL;
-			uint64_t ago_ms = (monotonic_ns() - h->since_ns) / NSEC_PER_MSEC;
-
-			if (h->device != d)
-				continue;
-			json_array_append_new(
-				list,
-				json_pack("{s:i,s:o,s:i,s:o,s:I,s:s,s:b}", "pid", (int)h->task.tgid,
-					  "comm", json_text(h->task.comm), "uid", (int)h->uid,
-					  "cgroup", json_text(node ? node->path : ""), "since",
-					  (json_int_t)(unix_ms() - ago_ms), "kind",
-					  kind_name(h->kind), "ours", holder_is_ours(a, node)));
-		}
-		json_array_append_new(
-			rows, json_pack("{s:o,s:i,s:i,s:I,s:o}", "device", json_text(device->path),
-					"major", (int)device->major, "minor", (int)device->minor,
-					"opens", (json_int_t)device->opens, "holders", list));
+		write_row(f, &first,
+			  json_pack("{s:o,s:i,s:i,s:I,s:o}", "device", json_text(device->path),
+				    "major", (int)device->major, "minor", (int)device->minor,
+				    "opens", (json_int_t)device->opens, "holders",
+				    holders_of(a, d)));
 	}
-	return rows;
 }
 
-static json_t *top_object(struct agent *a)
+static void answer(struct agent *a, struct varlink_call *call)
 {
-	struct sampler *s = a->sampler;
-	struct cgroup_rows rows = {
-		.a = a,
-		.rows = json_array(),
-		.elapsed_ns = s->before_ns ? s->last_ns - s->before_ns : 0,
-	};
+	const struct sampler *s = a->sampler;
+	uint64_t elapsed_ns = s->before_ns ? s->last_ns - s->before_ns : 0;
 	struct swap_use kernel = { 0 }, total = { 0 };
+	FILE *f = varlink_begin(call);
 
-	if (a->tree)
-		tree_each(a->tree, cgroup_row, &rows);
 	if (a->swap) {
 		(void)swap_kernel_use(a->swap, &kernel);
 		(void)swap_total(a->swap, &total);
 	}
-	return json_pack("{s:o,s:o,s:o,s:{s:I,s:I},s:{s:I,s:I,s:I},s:I}", "cgroups", rows.rows,
-			 "processes", process_rows(a, rows.elapsed_ns), "gpus", gpu_rows(a),
-			 "kernel", "swapin_pages", (json_int_t)kernel.swapin_pages, "swapout_pages",
-			 (json_int_t)kernel.swapout_pages, "total", "swapin_pages",
-			 (json_int_t)total.swapin_pages, "swapout_pages",
-			 (json_int_t)total.swapout_pages, "pswpin_pages",
-			 (json_int_t)(vmstat_pswpin() - a->pswpin_start), "interval_ms",
-			 (json_int_t)(rows.elapsed_ns / NSEC_PER_MSEC));
+	if (f) {
+		fputs("{\"top\":{\"cgroups\":[", f);
+		write_cgroups(a, f, elapsed_ns);
+		fputs("],\"processes\":[", f);
+		write_processes(a, f, elapsed_ns);
+		fputs("],\"gpus\":[", f);
+		write_gpus(a, f);
+		fprintf(f,
+			"],\"kernel\":{\"swapin_pages\":%llu,\"swapout_pages\":%llu},"
+			"\"total\":{\"swapin_pages\":%llu,\"swapout_pages\":%llu,\"pswpin_pages\":%"
+			"llu},"
+			"\"interval_ms\":%llu}}",
+			(unsigned long long)kernel.swapin_pages,
+			(unsigned long long)kernel.swapout_pages,
+			(unsigned long long)total.swapin_pages,
+			(unsigned long long)total.swapout_pages,
+			(unsigned long long)(vmstat_pswpin() - a->pswpin_start),
+			(unsigned long long)(elapsed_ns / NSEC_PER_MSEC));
+	}
+	(void)varlink_end(call, false);
 }
 
 static void answer_all(struct agent *a)
@@ -443,7 +484,7 @@ static void answer_all(struct agent *a)
 
 		s->waiting[i] = NULL;
 		if (call)
-			(void)varlink_reply(call, json_pack("{s:o}", "top", top_object(a)));
+			answer(a, call);
 	}
 }
 
@@ -495,23 +536,21 @@ void sampler_top(struct agent *a, struct varlink_call *call)
 	int r;
 
 	if (!s) {
-		varlink_error(call, "io.culprit.Agent.Refused",
-			      json_pack("{s:s}", "message", "out of memory; try again"));
+		varlink_errorf(call, VARLINK_REFUSED, "out of memory; try again");
 		return;
 	}
 	s->asked_ns = now;
 	if (s->last_ns && now - s->last_ns >= SAMPLE_MIN_NS && now - s->last_ns <= SAMPLE_MAX_NS) {
 		look(a, s);
-		(void)varlink_reply(call, json_pack("{s:o}", "top", top_object(a)));
+		answer(a, call);
 		return;
 	}
 	if (!s->last_ns || now - s->last_ns > SAMPLE_MAX_NS)
 		look(a, s);
 	r = answer_later(a, call);
 	if (r < 0)
-		varlink_error(call, "io.culprit.Agent.Refused",
-			      json_pack("{s:s}", "message",
-					"too many callers wait for this; try again in a second"));
+		varlink_errorf(call, VARLINK_REFUSED,
+			       "too many callers wait for this; try again in a second");
 }
 
 void sampler_forget(struct agent *a, struct tree_node *node)
