@@ -31,8 +31,9 @@ enum policy_action {
 	ACTION_NOTIFY
 };
 enum policy_unit {
-	UNIT_CPUS, /* CPUs, so 0.15 of 2 CPUs is 0.3 */
-	UNIT_SHARE /* 0 … 1 of wall time */
+	UNIT_CPUS,   /* CPUs, so 0.15 of 2 CPUs is 0.3 */
+	UNIT_SHARE,  /* 0 … 1 of wall time */
+	UNIT_HOLDERS /* processes that hold a device */
 };
 enum gpu_users {
 	GPU_USERS_ANY,
@@ -67,8 +68,8 @@ struct policy_config {
 	uint64_t min_run_ns;  /* 0: none */
 	uint64_t max_hold_ns; /* 0: none */
 
-	/* cpu: CPUs; thrash: share of wall time stalled. A share given in % was multiplied by the
-	 * number of online CPUs when the file was read. */
+	/* cpu: CPUs (a share given in % was multiplied by the number of online CPUs when the file
+	 * was read); thrash: share of wall time stalled; gpu: 1 holder that counts, and none. */
 	double enter, leave;
 	enum policy_unit unit;
 
@@ -80,7 +81,7 @@ struct policy_config {
 	char **devices; /* NULL-terminated globs */
 	enum gpu_users users;
 	struct pattern_list ignore;
-	uint64_t hold_ns;
+	uint64_t hold_ns; /* a holder counts after this */
 
 	/* thrash */
 	bool enter_is_default; /* 10 % stalled, or swap-in and swap-out both above 100 pages/s */
@@ -99,6 +100,9 @@ struct config {
 	unsigned int n_workloads;
 	struct policy_config *policies;
 	unsigned int n_policies;
+
+	char **files; /* the files that were read; every place points to one */
+	unsigned int n_files;
 };
 
 /* Called once for each thing that is wrong (or, warning true, doubtful): one line without newline,
@@ -106,12 +110,20 @@ struct config {
 typedef void (*config_message_fn)(void *user, bool warning, const char *line);
 
 /*
- * Reads FILE and the conf.d directory beside it. A missing FILE is an error only when `required`
- * (it was named on the command line); otherwise it is an empty configuration. All errors are
- * told, not only the first. *out is freed by config_free(). 0, -EINVAL, -ENOENT, -errno.
+ * Reads FILE and then the *.conf of the conf.d directory beside it, in the order of their names. A
+ * missing FILE is an error only when `required` (it was named on the command line); a missing
+ * conf.d never is. All errors are told, not only the first, each with the file and line where the
+ * value stands; *out is set only when there were none, and is freed by config_free().
+ *
+ * 0; -EINVAL: something in a file is wrong; -ENOENT: FILE is required and missing; -errno: a file
+ * or the directory could not be read, -ENOMEM.
  */
 int config_load(struct config **out, const char *file, bool required, unsigned int online_cpus,
 		config_message_fn message, void *user);
 void config_free(struct config *config);
+
+/* The word by which the configuration calls it ("cpu", "freeze"). */
+const char *policy_signal_name(enum signal_kind signal);
+const char *policy_action_name(enum policy_action action);
 
 #endif

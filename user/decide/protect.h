@@ -11,15 +11,15 @@ struct protect_facts {
 	int pid;
 	bool kernel_thread;
 	bool own;	/* the agent, its guardian, or an ancestor of them */
-	bool holds_own; /* a cgroup that contains one of those, or is above the agent's */
+	bool holds_own; /* cgroup: one of those is in it or below it */
 	bool traced;
 	bool stopped;
 	bool serves_io; /* serves FUSE, nbd or ublk */
 	int oom_score_adj;
 	bool oomd_omit; /* the cgroup has user.oomd_omit, root-owned */
 	bool oomd_avoid;
-	bool session;	      /* a whole logind session scope or user@.service */
-	bool holds_protected; /* a cgroup with a process that the rules protect */
+	bool session; /* cgroup: a whole logind session scope or user@.service, or above one */
+	bool holds_protected; /* cgroup: has a process, also below it, that the rules protect */
 };
 
 struct protect_rules {
@@ -29,7 +29,8 @@ struct protect_rules {
 };
 
 /* NULL: may be acted on. Otherwise why not, a static text such as "protected by the built-in list".
- */
+ * The members marked "cgroup" count for cgroups only (pid 0): a process in a session, or beside a
+ * protected one, may be stopped by itself. */
 const char *protect_refusal(const struct protect_rules *rules, const struct protect_facts *facts);
 
 /* 1, ×16 when preferred, ÷64 when avoided (by configuration or user.oomd_avoid). */

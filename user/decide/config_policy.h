@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The [policy NAME] and [job NAME] sections. Private to the reader of the configuration. */
+#ifndef CULPRIT_DECIDE_CONFIG_POLICY_H
+#define CULPRIT_DECIDE_CONFIG_POLICY_H
+
+#include "decide/config_source.h"
+
+/* Reads the section into *policy (zeroed; name and place set). The workloads are in `config`
+ * already: targets are looked up there. What is wrong is told. */
+void config_read_policy(struct config_source *source, const struct config_section *section,
+			const struct config *config, unsigned int online_cpus,
+			struct policy_config *policy);
+void config_free_policy(struct policy_config *policy);
+
+/* Jobs are not there yet: says so, and checks the keys. */
+void config_check_job(struct config_source *source, const struct config_section *section);
+
+#endif
