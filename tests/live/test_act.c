@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -125,16 +126,15 @@ static void a_process_that_cannot_stop_is_told_as_slow_and_held_later(void **sta
 	pid_t pid, child;
 
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	live_cgroup("slow");
-	pid = live_fork("slow", load_sleep, NULL);
-	live_kill(pid);
 	/* The parent of a vfork sleeps in the kernel until its child has ended, whatever it is
 	 * sent. */
 	pid = fork();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (vfork() == 0) {
 			pid_t self = getpid();
 
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			(void)!write(fds[1], &self, sizeof(self));
 			pause();
 			_exit(0);
@@ -709,6 +709,7 @@ static void be_a_shell(int report, bool stuck)
 	int status;
 
 	if (job == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		setpgid(0, 0);
 		for (;;)
 			pause();
@@ -720,6 +721,7 @@ static void be_a_shell(int report, bool stuck)
 	if (stuck && vfork() == 0) {
 		pid_t self = getpid();
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)!write(report, &job, sizeof(job));
 		(void)!write(report, &self, sizeof(self));
 		pause();
@@ -747,8 +749,10 @@ static struct terminal open_terminal(bool stuck)
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	t.report = fds[0];
 	t.shell = forkpty(&t.master, NULL, NULL, NULL);
-	if (t.shell == 0)
+	if (t.shell == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		be_a_shell(fds[1], stuck);
+	}
 	close(fds[1]);
 	assert_int_equal(read(t.report, &t.job, sizeof(t.job)), sizeof(t.job));
 	fcntl(t.report, F_SETFL, O_NONBLOCK);
