@@ -286,9 +286,23 @@ static void start_pair(struct gpu_fixture *f, struct actor *a, struct actor *b, 
 	actor_start(f, b, pair[1]);
 }
 
+struct handover {
+	struct gpu_fixture *f;
+	pid_t from, to;
+};
+
+static bool handed_over(void *arg)
+{
+	struct handover *h = arg;
+
+	assert_int_equal(gpu_settle(h->f->gpu, true), 0);
+	return !gpu_fixture_holder(h->f, h->from) && gpu_fixture_holder(h->f, h->to);
+}
+
 static void a_passed_descriptor_makes_a_holder_and_no_open(void **state)
 {
 	struct gpu_fixture *f = *state;
+	struct handover handover = { .f = f };
 	struct actor a, b;
 	int pair[2];
 
@@ -297,9 +311,9 @@ static void a_passed_descriptor_makes_a_holder_and_no_open(void **state)
 	assert_int_equal(actor_do(&a, send_it), 0);
 	assert_int_equal(actor_do(&b, receive_it), 0);
 	assert_int_equal(actor_do(&a, close_it), 0);
-	assert_int_equal(gpu_settle(f->gpu, true), 0);
-	assert_null(gpu_fixture_holder(f, a.pid));
-	assert_non_null(gpu_fixture_holder(f, b.pid));
+	handover.from = a.pid;
+	handover.to = b.pid;
+	assert_true(live_until(handed_over, &handover, 2000));
 	assert_int_equal(f->opened, 1);
 	actor_end(&a);
 	actor_end(&b);
@@ -575,7 +589,7 @@ static void the_map_of_holders_is_kept_in_step(void **state)
 	assert_memory_equal(value.comm + strlen(value.comm), zeros,
 			    sizeof(value.comm) - strlen(value.comm));
 	assert_int_equal(actor_do(&actor, close_it), 0);
-	assert_int_equal(gpu_settle(f->gpu, false), 0);
+	assert_true(live_until(released, f, 2000));
 	assert_int_equal(bpf_map_lookup_elem(map, &key, &value), -ENOENT);
 	actor_end(&actor);
 }

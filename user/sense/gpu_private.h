@@ -34,7 +34,7 @@ struct gpu_hold {
 	bool written;	      /* is in the pinned map */
 	uint64_t generation;  /* of the last walk that found it */
 	uint64_t doubtful_ns; /* before this an open is believed without a descriptor */
-	uint32_t new_files;   /* that this walk found first */
+	uint32_t new_files;   /* that walks found first, not yet credited */
 };
 
 /* An open file of a watched device. A file whose id is not here is a new open. */

@@ -252,6 +252,10 @@ static int prove(struct gpu_sense *gpu)
 	if (r == 0)
 		r = prove_with(gpu, path);
 	gpu_detach_events(gpu);
+	/* Before 5.13 (f3a95075549e) a trampoline's program can be attached only once. */
+	if (r == 0)
+		r = gpu_attach_events(gpu);
+	gpu_detach_events(gpu);
 	(void)bpf_map_delete_elem(map, &number);
 	gpu->bpf->bss->majors[number.major / 64] = 0;
 	return r;
