@@ -174,8 +174,8 @@ static __always_inline void unresolved(struct task_struct *task, u32 device, u32
 }
 
 /* The syscall in which the open began is over. */
-static __always_inline void end_of_open(struct task_struct *task, struct pt_regs___kernel *regs, long result,
-					u32 device, u32 attempts)
+static __always_inline void end_of_open(struct task_struct *task, struct pt_regs___kernel *regs,
+					long result, u32 device, u32 attempts)
 {
 	switch (syscall_kind(task, regs)) {
 	case SYSCALL_OPENS:
