@@ -139,6 +139,7 @@ int own_pages_make(struct own_pages *own, size_t pages)
 	size_t size = pages * page_size();
 
 	own->pages = pages;
+	own->touched = 0;
 	own->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (own->memory == MAP_FAILED)
 		return -errno;
@@ -179,10 +180,14 @@ int own_pages_out(struct own_pages *own)
 	if (!resident)
 		return -ENOMEM;
 	for (;;) {
+		size_t touched;
+
 		if (madvise(own->memory, own->pages * page_size(), MADV_PAGEOUT) < 0)
 			return -errno;
-		if (touch_resident(own, resident) == 0)
+		touched = touch_resident(own, resident);
+		if (touched == 0)
 			return 0;
+		own->touched += touched;
 		if (monotonic_ns() > end_ns)
 			return -EAGAIN;
 		usleep(1000);

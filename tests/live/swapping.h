@@ -25,6 +25,7 @@ uint64_t live_vmstat(const char *key);
 struct own_pages {
 	unsigned char *memory;
 	size_t pages;
+	size_t touched; /* pages that own_pages_out() had to map again from the swap cache */
 };
 int own_pages_make(struct own_pages *own, size_t pages);
 int own_pages_out(struct own_pages *own);
