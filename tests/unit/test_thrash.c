@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Thrash is told from reading back, by the numbers that were measured. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "decide/thrash.h"
+#include "lib/cleanup.h"
+
+#define MIB 256 /* pages */
+#define MS  1000000ULL
+
+static const struct thrash_rule by_default = { .enter = 0.10,
+					       .leave = 0.05,
+					       .enter_is_default = true };
+static const struct thrash_rule explicit = { .enter = 0.10, .leave = 0.05 };
+
+/* One process, 100 ms: so many pages in, so many out, by which its own swap entries change. */
+struct story {
+	uint64_t in, out;
+	int64_t entries;
+	double stall;
+};
+
+static struct thrash_verdict judge(const struct thrash_rule *rule, struct story s)
+{
+	struct culprit_process p0 = {
+		.tgid = 10, .start_time_ns = 1, .anon_pages = 100 * MIB, .swap_pages = 50 * MIB
+	};
+	struct culprit_process p1 = p0;
+	struct thrash_swapin i0 = { .tgid = 10, .start_time_ns = 1, .swapin_pages = 7000 };
+	struct thrash_swapin i1 = i0;
+	struct thrash_sample before = { .time_ns = 5000 * MS,
+					.processes = &p0,
+					.n_processes = 1,
+					.swapins = &i0,
+					.n_swapins = 1,
+					.swapin_pages = 9000,
+					.swapout_pages = 9000,
+					.stall_usec = 400,
+					.has_stall = true };
+	struct thrash_sample now = before;
+	struct thrash_verdict v;
+
+	p1.swap_pages = (uint64_t)((int64_t)p0.swap_pages + s.entries);
+	i1.swapin_pages += s.in;
+	now.processes = &p1;
+	now.swapins = &i1;
+	now.time_ns += 100 * MS;
+	now.swapin_pages += s.in;
+	now.swapout_pages += s.out;
+	now.stall_usec += (uint64_t)(s.stall * 100000);
+	now.has_stall = s.stall >= 0;
+	thrash_judge(&before, &now, rule, &v);
+	return v;
+}
+
+static void a_thrasher_is_confirmed(void **state)
+{
+	struct thrash_verdict v = judge(&by_default, (struct story){ 900, 900, 0, 0.15 });
+
+	(void)state;
+	assert_true(v.confirmed);
+	assert_null(v.why_not);
+	assert_int_equal(v.churn_pages, 900);
+	assert_int_equal(v.swapin_pages, 900);
+	assert_true(v.stall > 0.149 && v.stall < 0.151);
+	assert_true(v.value > 0.149);
+	assert_true(v.interval_ns == 100 * MS);
+}
+
+static void who_reads_its_pages_back_once_is_not(void **state)
+{
+	/* As many in, as many out, stalled for 5 %: only its own entries tell. */
+	struct thrash_verdict v = judge(&by_default, (struct story){ 900, 900, -900, 0.05 });
+
+	(void)state;
+	assert_false(v.confirmed);
+	assert_non_null(v.why_not);
+	assert_int_equal(v.churn_pages, 0);
+	/* Readahead brought in a third of others' pages. */
+	v = judge(&by_default, (struct story){ 900, 900, -600, 0.30 });
+	assert_false(v.confirmed);
+	assert_int_equal(v.churn_pages, 0);
+}
+
+static void little_churn_is_none(void **state)
+{
+	(void)state;
+	assert_false(judge(&by_default, (struct story){ 63, 900, 0, 0.5 }).confirmed);
+	assert_true(judge(&by_default, (struct story){ 64, 900, 0, 0.5 }).confirmed);
+}
+
+static void a_second_witness_is_asked(void **state)
+{
+	(void)state;
+	/* Default: stall, or both ways. */
+	assert_true(judge(&by_default, (struct story){ 900, 0, 0, 0.10 }).confirmed);
+	assert_true(judge(&by_default, (struct story){ 900, 900, 0, 0.01 }).confirmed);
+	assert_false(judge(&by_default, (struct story){ 900, 5, 0, 0.01 }).confirmed);
+	/* A threshold that was set counts alone. */
+	assert_false(judge(&explicit, (struct story){ 900, 900, 0, 0.09 }).confirmed);
+	assert_true(judge(&explicit, (struct story){ 900, 900, 0, 0.10 }).confirmed);
+	/* A kernel without pressure files. */
+	assert_true(judge(&explicit, (struct story){ 900, 900, 0, -1 }).confirmed);
+	assert_false(judge(&explicit, (struct story){ 900, 5, 0, -1 }).confirmed);
+}
+
+static void the_value_begins_nothing_unless_confirmed(void **state)
+{
+	struct thrash_verdict v;
+
+	(void)state;
+	v = judge(&by_default, (struct story){ 900, 900, 0, 0.01 });
+	assert_true(v.value >= by_default.enter);
+	v = judge(&by_default, (struct story){ 900, 900, -900, 0.5 });
+	assert_true(v.value < by_default.enter && v.value >= by_default.leave);
+	v = judge(&by_default, (struct story){ 0, 0, 0, 0.01 });
+	assert_true(v.value < by_default.leave);
+	v = judge(&by_default, (struct story){ 0, 0, 0, -1 });
+	assert_true(v.value >= 0 && v.value < by_default.leave && v.stall < 0);
+}
+
+static void counters_that_go_backwards_have_not_moved(void **state)
+{
+	struct culprit_process p = { .tgid = 10, .start_time_ns = 1 };
+	struct thrash_swapin i0 = { .tgid = 10, .start_time_ns = 1, .swapin_pages = 9000 };
+	struct thrash_swapin i1 = { .tgid = 10, .start_time_ns = 1, .swapin_pages = 10 };
+	struct thrash_sample before = { .time_ns = 500 * MS,
+					.processes = &p,
+					.n_processes = 1,
+					.swapins = &i0,
+					.n_swapins = 1,
+					.swapin_pages = 900,
+					.swapout_pages = 900,
+					.stall_usec = 900,
+					.has_stall = true };
+	struct thrash_sample now = { .time_ns = 400 * MS,
+				     .processes = &p,
+				     .n_processes = 1,
+				     .swapins = &i1,
+				     .n_swapins = 1,
+				     .has_stall = true };
+	struct thrash_verdict v;
+
+	(void)state;
+	thrash_judge(&before, &now, &by_default, &v);
+	assert_false(v.confirmed);
+	assert_int_equal(v.interval_ns + v.churn_pages + v.swapin_pages + v.swapout_pages, 0);
+}
+
+static void churn_is_what_did_not_stay(void **state)
+{
+	struct culprit_process then = { .swap_pages = 1000, .shmem_pages = 10 };
+	struct culprit_process same = then, read = then, shm = then, more = then;
+
+	(void)state;
+	read.swap_pages = 0;
+	shm.shmem_pages = 1010;
+	more.swap_pages = 2000;
+	assert_int_equal(thrash_churn(&then, &same, 1000), 1000);
+	assert_int_equal(thrash_churn(&then, &more, 1000), 1000);
+	assert_int_equal(thrash_churn(&then, &read, 1000), 0);
+	assert_int_equal(thrash_churn(&then, &read, 3000), 2000);
+	assert_int_equal(thrash_churn(&then, &shm, 1000), 0);
+	assert_int_equal(thrash_churn(&then, &same, 0), 0);
+}
+
+static void the_newborn_and_the_dead_kept_at_most_what_they_had(void **state)
+{
+	struct culprit_process child = { .anon_pages = 300 };
+	struct culprit_process gone = { .swap_pages = 300 };
+
+	(void)state;
+	assert_int_equal(thrash_churn(NULL, &child, 300), 0);
+	assert_int_equal(thrash_churn(NULL, &child, 1000), 700);
+	assert_int_equal(thrash_churn(&gone, NULL, 300), 0);
+	assert_int_equal(thrash_churn(&gone, NULL, 1000), 700);
+	assert_int_equal(thrash_churn(NULL, NULL, 50), 50);
+}
+
+static void another_process_with_the_same_pid_is_another(void **state)
+{
+	const struct culprit_process list[] = { { .tgid = 3, .start_time_ns = 5 },
+						{ .tgid = 7, .start_time_ns = 6 },
+						{ .tgid = 9, .start_time_ns = 7 } };
+	const struct thrash_sample s = { .processes = list, .n_processes = 3 };
+
+	(void)state;
+	assert_ptr_equal(thrash_find(&s, 7, 6), &list[1]);
+	assert_ptr_equal(thrash_find(&s, 3, 5), &list[0]);
+	assert_null(thrash_find(&s, 7, 5));
+	assert_null(thrash_find(&s, 8, 6));
+	assert_null(thrash_find(NULL, 7, 6));
+	assert_null(thrash_find(&(struct thrash_sample){ 0 }, 7, 6));
+}
+
+static void a_kept_look_outlives_its_arrays(void **state)
+{
+	struct culprit_process list[20] = { 0 };
+	struct thrash_swapin swapins[2] = { { .tgid = 1, .swapin_pages = 11 } };
+	struct thrash_sample s = { .time_ns = 5,
+				   .processes = list,
+				   .n_processes = 2,
+				   .swapins = swapins,
+				   .n_swapins = 1 };
+	_cleanup_(thrash_copy_free)
+	struct thrash_copy copy = { 0 };
+
+	(void)state;
+	list[1].tgid = 42;
+	assert_int_equal(thrash_keep(&copy, &s), 0);
+	memset(list, 0xff, sizeof(list));
+	memset(swapins, 0xff, sizeof(swapins));
+	assert_int_equal(copy.sample.processes[1].tgid, 42);
+	assert_int_equal(copy.sample.swapins[0].swapin_pages, 11);
+	assert_true(copy.sample.time_ns == 5);
+	s.n_processes = 20;
+	assert_int_equal(thrash_keep(&copy, &s), 0);
+	assert_int_equal(copy.sample.n_processes, 20);
+	s.n_processes = s.n_swapins = 0;
+	assert_int_equal(thrash_keep(&copy, &s), 0);
+	assert_int_equal(copy.sample.n_processes, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_thrasher_is_confirmed),
+		cmocka_unit_test(who_reads_its_pages_back_once_is_not),
+		cmocka_unit_test(little_churn_is_none),
+		cmocka_unit_test(a_second_witness_is_asked),
+		cmocka_unit_test(the_value_begins_nothing_unless_confirmed),
+		cmocka_unit_test(counters_that_go_backwards_have_not_moved),
+		cmocka_unit_test(churn_is_what_did_not_stay),
+		cmocka_unit_test(the_newborn_and_the_dead_kept_at_most_what_they_had),
+		cmocka_unit_test(another_process_with_the_same_pid_is_another),
+		cmocka_unit_test(a_kept_look_outlives_its_arrays),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
