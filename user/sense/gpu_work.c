@@ -24,14 +24,12 @@ static int find_kfunc(void)
 	return id;
 }
 
-int gpu_work_prepare(struct bpf_program *prog)
+static int put_in(struct bpf_program *prog, int kfunc)
 {
 	size_t n = bpf_program__insn_cnt(prog);
-	_cleanup_free_ struct bpf_insn *insns = calloc(n, sizeof(*insns));
-	int kfunc = find_kfunc();
+	struct bpf_insn *insns = calloc(n, sizeof(*insns));
+	int r;
 
-	if (kfunc <= 0)
-		return -EOPNOTSUPP;
 	if (!insns)
 		return -ENOMEM;
 	memcpy(insns, bpf_program__insns(prog), n * sizeof(*insns));
@@ -43,5 +41,14 @@ int gpu_work_prepare(struct bpf_program *prog)
 		insns[i].imm = kfunc;
 	}
 	/* As many as there were: what libbpf has yet to relocate stays where it is. */
-	return bpf_program__set_insns(prog, insns, n);
+	r = bpf_program__set_insns(prog, insns, n);
+	free(insns);
+	return r;
+}
+
+int gpu_work_prepare(struct bpf_program *prog)
+{
+	int kfunc = find_kfunc();
+
+	return kfunc > 0 ? put_in(prog, kfunc) : -EOPNOTSUPP;
 }
