@@ -70,42 +70,34 @@ static bool below_bpffs_mountpoint(const char *dir)
 	return strncmp(dir, BPFFS, n) == 0 && (dir[n] == '/' || dir[n] == '\0');
 }
 
-/* Makes one directory, if it is missing and its parent is on a bpffs. `path` is cut at `end`. */
-static int make_one(char *path, char *end, const char *parent)
+/* Makes one directory, if it is missing and its parent is on a bpffs. */
+static int make_one(const char *path, const char *parent)
 {
 	struct statfs fs;
-	char saved = *end;
-	int r = 0;
 
-	*end = '\0';
-	if (access(path, F_OK) < 0) {
-		if (errno != ENOENT || statfs(parent, &fs) < 0)
-			r = -errno;
-		else if (!is_bpffs(&fs))
-			r = -ENOTSUP;
-		else if (mkdir(path, 0700) < 0 && errno != EEXIST)
-			r = -errno;
-	}
-	*end = saved;
-	return r;
+	if (access(path, F_OK) == 0)
+		return 0;
+	if (errno != ENOENT || statfs(parent, &fs) < 0)
+		return -errno;
+	if (!is_bpffs(&fs))
+		return -ENOTSUP;
+	return mkdir(path, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
 /* mkdir -p, but never outside of a bpffs. */
 static int make_dirs(const char *dir)
 {
-	char path[PATH_MAX], parent[PATH_MAX] = "/";
+	char path[PATH_MAX] = "", parent[PATH_MAX] = "/";
+	size_t n = 0;
 	int r;
 
-	snprintf(path, sizeof(path), "%s", dir);
-	for (char *p = path; *p;) {
-		char *end = p + 1 + strcspn(p + 1, "/");
-
-		r = make_one(path, end, parent);
+	while (dir[n]) {
+		n += 1 + strcspn(dir + n + 1, "/");
+		snprintf(path, sizeof(path), "%.*s", (int)n, dir);
+		r = make_one(path, parent);
 		if (r < 0)
 			return r;
-		memcpy(parent, path, (size_t)(end - path));
-		parent[end - path] = '\0';
-		p = end;
+		memcpy(parent, path, n + 1);
 	}
 	return 0;
 }
