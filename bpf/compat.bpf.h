@@ -9,6 +9,7 @@
 #include "kernel.bpf.h"
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "culprit/gpu.h"
 
 /* --- swap ---------------------------------------------------------------------------------------
  */
@@ -80,18 +81,18 @@ struct task_struct___cpu {
 } __attribute__((preserve_access_index));
 
 /*
- * Task work: a program asks that a callback runs when the task returns to user space
- * (kernel 6.18, 38aa7003e369 "bpf: task work scheduling kfuncs"). 6.18 calls the kfuncs _impl.
+ * Task work: a program asks that a callback runs when the task returns to user space (kernel 6.18,
+ * 38aa7003e369 "bpf: task work scheduling kfuncs"). The kfunc's name and arguments have changed
+ * since, and libbpf refuses a whole object for one extern whose type does not fit: so it is called
+ * by a number that no helper has, which user space replaces with the kfunc of the running kernel
+ * (user/sense/gpu_work.c). An argument too many does no harm.
  */
-struct bpf_map {
-	u32 id;
-};
 struct bpf_task_work {
 	u64 opaque;
 } __attribute__((aligned(8)));
-typedef int (*bpf_task_work_callback_t)(struct bpf_map *map, void *key, void *value);
-extern int bpf_task_work_schedule_resume_impl(struct task_struct *task, struct bpf_task_work *work,
-					      void *map, bpf_task_work_callback_t callback,
-					      void *aux) __ksym __attribute__((weak));
+
+static int (*const schedule_on_return)(struct task_struct *task, struct bpf_task_work *work,
+				       void *map, void *callback,
+				       void *aux) = (void *)CULPRIT_GPU_WORK_CALL;
 
 #endif

@@ -258,7 +258,7 @@ int mark_open(struct bpf_cgroup_dev_ctx *ctx)
 	return 1;
 }
 
-static int on_return(struct bpf_map *map, void *key, void *value)
+static int on_return(void *map, void *key, void *value)
 {
 	struct task_struct *task = (void *)bpf_get_current_task_btf();
 	struct pt_regs___kernel *regs = (void *)bpf_task_pt_regs((void *)task);
@@ -284,7 +284,7 @@ int schedule_open(struct bpf_cgroup_dev_ctx *ctx)
 	mark = mark_thread(task, device);
 	if (!mark)
 		return 1;
-	r = bpf_task_work_schedule_resume_impl(task, &mark->work, &marks, on_return, NULL);
+	r = schedule_on_return(task, &mark->work, &marks, on_return, NULL);
 	/* -EBUSY: the callback of this very syscall is already on its way. */
 	if (r < 0 && r != -EBUSY) {
 		unmark((u64)(unsigned long)task);

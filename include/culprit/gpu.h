@@ -72,6 +72,9 @@ enum culprit_gpu_event {
 	CULPRIT_GPU_LEFT = 4,	    /* a holder ends, runs another program, or released one */
 };
 
+/* Stands for the kfunc that schedules task work, until user space puts in the real one. */
+#define CULPRIT_GPU_WORK_CALL 0x7ffff000
+
 #define CULPRIT_GPU_NO_DEVICE 0xffffffffU
 /* Index of the device by which a source proves itself: only the agent's own opens of it count. */
 #define CULPRIT_GPU_PROBE     0xfffffffeU

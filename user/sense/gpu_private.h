@@ -108,6 +108,10 @@ bool gpu_rung_has_events(const struct gpu_sense *gpu);
 /* True when an open is announced before its descriptor is in the table. */
 bool gpu_rung_is_early(const struct gpu_sense *gpu);
 
+/* gpu_work.c: puts the running kernel's kfunc into the program, before it is loaded. -EOPNOTSUPP
+ * where there is none. */
+int gpu_work_prepare(struct bpf_program *prog);
+
 /* gpu_devices.c */
 void gpu_count_open(struct gpu_sense *gpu, uint32_t device, uint32_t n);
 uint64_t gpu_opens(const struct gpu_sense *gpu, uint32_t device);

@@ -76,10 +76,9 @@ static int choose_programs(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	bool events = rung->begin || rung->end;
 	int r = 0;
 
-	if (rung == &rungs[RUNG_WORK] &&
-	    libbpf_find_vmlinux_btf_id("bpf_task_work_schedule_resume_impl", BPF_TRACE_FENTRY) <= 0)
-		return -EOPNOTSUPP;
-	if (rung->begin)
+	if (rung == &rungs[RUNG_WORK])
+		r = gpu_work_prepare(gpu->bpf->progs.schedule_open);
+	if (r == 0 && rung->begin)
 		r = bpf_program__set_autoload(program(gpu, rung->begin), true);
 	if (r == 0 && rung->end)
 		r = bpf_program__set_autoload(program(gpu, rung->end), true);
