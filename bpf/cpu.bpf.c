@@ -115,6 +115,15 @@ static __always_inline u32 task_flags(struct task_struct *task, const bool direc
 
 /* --- entries ---------------------------------------------------------------------------------- */
 
+/* Inserts unless the key is there. Until 6.4 the verifier lets programs call the map's own
+ * function, which returns an int: the upper half of what a program sees as a long is undefined. */
+static __always_inline int insert(void *map, const void *key, const void *value)
+{
+	int r = bpf_map_update_elem(map, key, value, BPF_NOEXIST);
+
+	return r == -EEXIST ? 0 : r;
+}
+
 /* Deep enough for containers in pods in slices in sessions; a deeper cgroup inherits nothing. */
 #define MAX_DEPTH 32
 
@@ -149,11 +158,9 @@ static __always_inline void know_cgroup(struct culprit_cpu_running *running, str
 		return;
 	if (!bpf_map_lookup_elem(&cgroup_cpu, &id)) {
 		struct culprit_cpu_cgroup new = {};
-		long r;
 
 		inherit(&new, cgroup, direct);
-		r = bpf_map_update_elem(&cgroup_cpu, &id, &new, BPF_NOEXIST);
-		if (r && r != -EEXIST) {
+		if (insert(&cgroup_cpu, &id, &new)) {
 			count_loss(cpu_cgroup_full);
 			return;
 		}
@@ -169,7 +176,7 @@ process_entry(u32 tgid, const struct culprit_cpu_process *as)
 	struct culprit_cpu_process *process = bpf_map_lookup_elem(&process_cpu, &tgid);
 
 	if (!process) {
-		if (bpf_map_update_elem(&process_cpu, &tgid, as, BPF_NOEXIST) == -E2BIG)
+		if (insert(&process_cpu, &tgid, as))
 			count_loss(cpu_process_full);
 		process = bpf_map_lookup_elem(&process_cpu, &tgid);
 		if (!process)
@@ -561,9 +568,9 @@ int set_budgets(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!cgroup) {
 		/* Whoever makes it first, the list is written below. */
-		long r = bpf_map_update_elem(&cgroup_cpu, &id, &new, BPF_NOEXIST);
+		int r = insert(&cgroup_cpu, &id, &new);
 
-		if (r && r != -EEXIST) {
+		if (r) {
 			count_loss(cpu_cgroup_full);
 			return r;
 		}
