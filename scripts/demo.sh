@@ -237,8 +237,17 @@ start_agent() {
 		cat "$tmp/agent.log" >&2
 		die "the agent did not start"
 	fi
-	client events --follow --json >"$tmp/events" &
+	client events --follow --json >"$tmp/events" 2>/dev/null &
 	follow=$!
+}
+
+# Ends the work in a cgroup; without the wait the shell would report each killed child.
+end_work() { # DIR
+	{
+		kill_cgroup "$1"
+		wait "${children[@]}" || true
+	} 2>/dev/null
+	children=()
 }
 
 # start CGROUP COMMAND...: runs it there from its first instruction on
@@ -254,8 +263,8 @@ start() {
 
 # --- watching -----------------------------------------------------------------------------------
 
-field() { # KEY: of the JSON line on stdin
-	grep -o "\"$1\": *[^,}]*" | head -n 1 | sed 's/^[^:]*: *//; s/"//g'
+field() { # KEY: a number or a string of the JSON line on stdin
+	grep -oE "\"$1\": *(\"([^\"\\\\]|\\\\.)*\"|[^,}]*)" | head -n 1 | sed -E 's/^"[^"]*": *//; s/^"(.*)"$/\1/'
 }
 
 # wait_event EVENT POLICY SECONDS: the first such event after those already seen, in $event
@@ -295,7 +304,7 @@ scene_cpu() {
 	note "$(field reason <<<"$event")"
 	wait_event thawed foreground-first 20
 	say "  ${bold}thawed${plain}: the foreground has been quiet for the grace time of 2 s"
-	kill_cgroup "$cg/background"
+	end_work "$cg/background"
 }
 
 scene_gpu() {
@@ -310,7 +319,7 @@ scene_gpu() {
 	note "$(field reason <<<"$event")"
 	wait_event thawed gpu-wanted 20
 	say "  ${bold}thawed${plain}: the GPU has been free for the grace time of 2 s"
-	kill_cgroup "$cg/gpu-job"
+	end_work "$cg/gpu-job"
 }
 
 scene_swap() {

@@ -20,6 +20,7 @@
 #include "decide/config.h"
 #include "decide/policy.h"
 #include "decide/protect.h"
+#include "decide/thrash.h"
 #include "lib/cgroupfs.h"
 #include "lib/clock.h"
 #include "sense/census.h"
@@ -27,6 +28,7 @@
 #include "sense/gpu.h"
 #include "sense/losses.h"
 #include "sense/pins.h"
+#include "sense/psi.h"
 #include "sense/swap.h"
 #include "sense/tree.h"
 #include "tell/event.h"
@@ -75,7 +77,9 @@ struct agent_policy {
 	bool has_offender;
 	struct target offender;
 	char device[64];
-	uint64_t devices;		/* gpu: which of the sense's devices are meant, by index */
+	uint64_t devices;	       /* gpu: which of the sense's devices are meant, by index */
+	struct thrash_verdict verdict; /* thrash: of the last two looks */
+	bool told_nobody;	       /* thrash: that nobody may be acted on, since it was quiet */
 	struct event_evidence evidence; /* of the last beginning */
 };
 

@@ -146,6 +146,7 @@ static void release(struct agent *a, struct agent_policy *p, const char *why)
 {
 	p->since_ms = unix_ms();
 	p->has_offender = false;
+	p->told_nobody = false;
 	holds_release(a, p, why);
 	if (p->budget >= 0)
 		cpu_signal_arm(a, (unsigned int)p->budget);

@@ -171,7 +171,8 @@ json_t *report_status(struct agent *a)
 /* What a name given to `why` stands for. */
 struct question {
 	const char *name;
-	pid_t pid; /* 0: not a process */
+	pid_t pid;		   /* 0: not a process */
+	char path[CLAIM_PATH_LEN]; /* of the process's cgroup, "" when it is gone */
 	const struct agent_workload *workload;
 	const struct agent_policy *policy;
 };
@@ -180,8 +181,11 @@ static bool asks_target(const struct question *q, const struct target *t)
 {
 	const char *slash;
 
+	/* A process is held with its cgroup, too. */
+	if (q->pid && t->kind == TARGET_CGROUP)
+		return q->path[0] && cgroup_path_within(q->path, t->path);
 	if (q->pid)
-		return t->kind == TARGET_PROCESS && t->pid == q->pid;
+		return t->pid == q->pid;
 	if (q->workload)
 		return t->kind == TARGET_CGROUP && workload_contains(q->workload, t->path);
 	if (t->kind == TARGET_PROCESS)
@@ -196,7 +200,8 @@ static bool asks_event(const struct question *q, const struct event *event)
 {
 	if (q->policy)
 		return strcmp(event->policy, q->policy->config->name) == 0;
-	return event->has_target && asks_target(q, &event->target);
+	return (event->has_target && asks_target(q, &event->target)) ||
+	       (event->has_offender && asks_target(q, &event->offender));
 }
 
 static bool asks_hold(const struct question *q, const struct hold *h)
@@ -311,6 +316,15 @@ static json_t *answer_held(struct agent *a)
 	return array;
 }
 
+static void find_cgroup(struct agent *a, struct question *q)
+{
+	const struct culprit_process *list;
+	size_t count;
+
+	if (a->census && census_take(a->census, q->pid, &list, &count) == 0 && count == 1)
+		(void)cgroupfs_path_of(&a->cgroups, list[0].cgroup, q->path, sizeof(q->path));
+}
+
 json_t *report_why(struct agent *a, const char *name, bool *known)
 {
 	struct question q = { .name = name };
@@ -323,6 +337,8 @@ json_t *report_why(struct agent *a, const char *name, bool *known)
 	q.pid = (pid_t)strtol(strncmp(name, "pid:", 4) == 0 ? name + 4 : name, &end, 10);
 	if (*end)
 		q.pid = 0;
+	if (q.pid)
+		find_cgroup(a, &q);
 	q.workload = workload_find(a, name);
 	if (!q.workload)
 		q.policy = policy_find(a, name);

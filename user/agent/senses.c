@@ -141,6 +141,24 @@ static void opened(struct agent *a, const char *name, int r)
 	(void)a;
 }
 
+static uint64_t missed_by_cpu(void *cpu)
+{
+	return cpu_missed(cpu);
+}
+
+/* What the kernel did not deliver at all, beside what the programs could not record. */
+static void count_missed(struct agent *a)
+{
+	if (a->losses && a->cpu)
+		(void)losses_add(a->losses, "cpu_events_missed",
+				 "events at which a cpu program was running already", missed_by_cpu,
+				 a->cpu);
+	if (a->losses && a->swap)
+		(void)losses_add(a->losses, "swap_events_missed",
+				 "events at which a swap program was running already", swap_missed,
+				 a->swap);
+}
+
 int senses_open(struct agent *a)
 {
 	struct sense_options o;
@@ -159,6 +177,7 @@ int senses_open(struct agent *a)
 	opened(a, "swap", swap_open(&a->swap, &o, thrash_signal_crossing, a));
 	o = options_for(a, "census");
 	opened(a, "census", census_open(&a->census, &o));
+	count_missed(a);
 	if (!a->event)
 		return 0;
 	/* Evidence goes before everything that people ask for. */

@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The signal `thrash`: a crossing of swap-ins in the kernel begins the question, two looks at the
+ * machine answer it (decide/thrash.h), and the looks say whose fault it is (decide/offender.h).
+ *
+ * A look is a census, the swap-ins of each process, and the stall time. Looks are taken after a
+ * crossing and while something is held; when all is calm one in a while is kept, so that growth can
+ * be told later.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "agent/facts.h"
+#include "decide/offender.h"
+#include "decide/thrash.h"
+#include "lib/cleanup.h"
+#include "lib/procfs.h"
+
+/* So many swap-ins within a second make it worth looking; thrash.c asks for as many of churn. */
+#define CROSSING_PAGES	   100
+#define CROSSING_WINDOW_NS NSEC_PER_SEC
+/* Between the two looks: long enough for churn to stand out from the counters' lag, short enough to
+ * freeze within 300 ms of the onset. */
+#define CONFIRM_NS	   (150 * NSEC_PER_MSEC)
+/* While something is held, or while pages still come in faster than the crossing. */
+#define LOOK_NS		   (200 * NSEC_PER_MSEC)
+/* A freeze takes effect on the signal within this; only then is the next offender looked for. */
+#define NEXT_OFFENDER_NS   NSEC_PER_SEC
+#define CALM_NS		   (10 * NSEC_PER_SEC)
+/* Growth is told from the last calm look; when it is never quite calm, from one this old. */
+#define CALM_MAX_NS	   (60 * NSEC_PER_SEC)
+
+struct thrash_watch {
+	struct psi *psi; /* NULL: none on this kernel */
+	struct thrash_copy calm, before;
+	struct thrash_swapin *swapins; /* of the look just taken */
+	size_t n_swapins, room_swapins;
+	bool swapins_lost; /* out of memory while collecting them */
+	struct offender_room room;
+	struct thrash_sample now; /* the look just taken */
+	uint64_t judged_ns, offender_ns, crossing_ns;
+	struct swap_use last_pulse;
+	sd_event_source *timer;
+	struct facts facts; /* too large for the stack of a callback */
+};
+
+/* --- looking -----------------------------------------------------------------------------------
+ */
+
+static void take_swapin(void *user, const struct swap_process_use *use)
+{
+	struct thrash_watch *w = user;
+
+	if (w->n_swapins == w->room_swapins) {
+		size_t room = w->room_swapins ? w->room_swapins * 2 : 256;
+		struct thrash_swapin *grown =
+			reallocarray(w->swapins, room, sizeof(struct thrash_swapin));
+
+		if (!grown) {
+			w->swapins_lost = true;
+			return;
+		}
+		w->swapins = grown;
+		w->room_swapins = room;
+	}
+	w->swapins[w->n_swapins++] = (struct thrash_swapin){
+		.tgid = use->tgid,
+		.start_time_ns = use->start_time_ns,
+		.cgroup = use->cgroup,
+		.swapin_pages = use->use.swapin_pages,
+	};
+}
+
+static int by_tgid(const void *a, const void *b)
+{
+	const struct thrash_swapin *x = a, *y = b;
+
+	if (x->tgid != y->tgid)
+		return x->tgid < y->tgid ? -1 : 1;
+	return (x->start_time_ns > y->start_time_ns) - (x->start_time_ns < y->start_time_ns);
+}
+
+/* Of two with one pid the younger one lives; the arrays are searched by pid. */
+static void keep_youngest(struct thrash_watch *w)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < w->n_swapins; i++) {
+		if (kept && w->swapins[kept - 1].tgid == w->swapins[i].tgid)
+			w->swapins[kept - 1] = w->swapins[i];
+		else
+			w->swapins[kept++] = w->swapins[i];
+	}
+	w->n_swapins = kept;
+}
+
+static int look(struct agent *a)
+{
+	struct thrash_watch *w = a->thrash;
+	struct psi_values stall[PSI_KINDS];
+	struct swap_use total = { 0 };
+	int r;
+
+	if (!a->census || !a->swap)
+		return -ENOTSUP;
+	w->now = (struct thrash_sample){ .time_ns = monotonic_ns() };
+	r = census_take(a->census, 0, &w->now.processes, &w->now.n_processes);
+	if (r < 0)
+		return r;
+	w->n_swapins = 0;
+	w->swapins_lost = false;
+	r = swap_each_process(a->swap, take_swapin, w);
+	if (r < 0)
+		return r;
+	if (w->n_swapins)
+		qsort(w->swapins, w->n_swapins, sizeof(*w->swapins), by_tgid);
+	keep_youngest(w);
+	w->now.swapins = w->swapins;
+	w->now.n_swapins = w->n_swapins;
+	(void)swap_total(a->swap, &total);
+	w->now.swapin_pages = total.swapin_pages;
+	w->now.swapout_pages = total.swapout_pages;
+	if (w->psi && psi_read(w->psi, stall) == 0) {
+		w->now.has_stall = true;
+		w->now.stall_usec = stall[PSI_SOME].total_usec;
+	}
+	return w->swapins_lost ? -ENOMEM : 0;
+}
+
+/* --- the offender ------------------------------------------------------------------------------
+ */
+
+static void target_of_process(struct agent *a, const struct culprit_process *p,
+			      struct target *target)
+{
+	const struct tree_node *node = a->tree ? tree_find(a->tree, p->cgroup) : NULL;
+
+	*target = (struct target){
+		.kind = TARGET_PROCESS,
+		.cgroup = p->cgroup,
+		.pid = (pid_t)p->tgid,
+		.start_time_ns = p->start_time_ns,
+	};
+	memcpy(target->comm, p->comm, sizeof(target->comm));
+	snprintf(target->path, sizeof(target->path), "%s", node ? node->path : "");
+}
+
+static void target_of_cgroup(struct agent *a, uint64_t cgroup, struct target *target)
+{
+	*target = (struct target){ .kind = TARGET_CGROUP, .cgroup = cgroup };
+	(void)cgroupfs_path_of(&a->cgroups, cgroup, target->path, sizeof(target->path));
+}
+
+static void target_of_candidate(struct agent *a, const struct offender_candidate *c,
+				struct target *target)
+{
+	if (c->process)
+		target_of_process(a, c->process, target);
+	else
+		target_of_cgroup(a, c->cgroup, target);
+}
+
+static bool is_held(struct agent *a, const struct culprit_process *p, uint64_t cgroup)
+{
+	for (unsigned int i = 0; i < act_count(a->act); i++) {
+		const struct target *t = &act_get(a->act, i)->target;
+
+		if (t->kind == TARGET_CGROUP && t->cgroup == cgroup)
+			return true;
+		if (p && t->kind == TARGET_PROCESS && t->pid == (pid_t)p->tgid &&
+		    t->start_time_ns == p->start_time_ns)
+			return true;
+	}
+	return false;
+}
+
+static const char *refusal(void *user, const struct culprit_process *p, uint64_t cgroup)
+{
+	struct agent *a = user;
+	struct thrash_watch *w = a->thrash;
+	struct protect_rules rules = facts_rules(a);
+
+	if (is_held(a, p, cgroup))
+		return "it is held already";
+	if (p && p->flags & CULPRIT_PROCESS_FROZEN)
+		return "it is frozen already";
+	if (p)
+		facts_of_process(a, p, &w->facts);
+	else
+		facts_of_cgroup(a, cgroup, w->now.processes, w->now.n_processes, &w->facts);
+	return protect_refusal(&rules, &w->facts.facts);
+}
+
+static double weight(void *user, const struct culprit_process *p, uint64_t cgroup)
+{
+	struct agent *a = user;
+	struct thrash_watch *w = a->thrash;
+	struct protect_rules rules = facts_rules(a);
+
+	/* Asked for everyone: without preferences there is nothing to look up. */
+	if (p && a->config->prefer.count == 0 && a->config->avoid.count == 0)
+		return 1;
+	if (p)
+		facts_of_process(a, p, &w->facts);
+	else
+		facts_of_cgroup(a, cgroup, NULL, 0, &w->facts);
+	return protect_weight(&rules, &w->facts.facts);
+}
+
+static bool within(void *user, uint64_t cgroup, uint64_t above)
+{
+	struct agent *a = user;
+
+	for (const struct tree_node *n = a->tree ? tree_find(a->tree, cgroup) : NULL; n;
+	     n = n->parent)
+		if (n->id == above)
+			return true;
+	return false;
+}
+
+static void list_candidates(struct agent *a, const struct offender_choice *choice,
+			    struct event_evidence *evidence)
+{
+	for (unsigned int i = 0; i < choice->n_candidates && i < EVENT_CANDIDATES; i++) {
+		const struct offender_candidate *c = &choice->candidates[i];
+		struct event_candidate *to = &evidence->candidates[evidence->n_candidates++];
+
+		*to = (struct event_candidate){
+			.footprint_pages = c->footprint_pages,
+			.growth_pages = c->growth_pages,
+			.swapin_pages = c->swapin_pages,
+			.churn_pages = c->churn_pages,
+			.weight = c->weight,
+			.refusal = c->refusal,
+		};
+		target_of_candidate(a, c, &to->target);
+	}
+}
+
+static void fill_evidence(struct agent *a, struct agent_policy *p,
+			  const struct offender_choice *choice)
+{
+	const struct thrash_verdict *v = &p->verdict;
+
+	p->evidence = (struct event_evidence){
+		.signal = "thrash",
+		.value = p->value,
+		.enter = p->rule.enter,
+		.leave = p->rule.leave,
+		.unit = "share",
+		.window_ms = v->interval_ns / NSEC_PER_MSEC,
+		.swapin_pages = v->swapin_pages,
+		.churn_pages = v->churn_pages,
+		.pswpin_pages = vmstat_pswpin() - a->pswpin_start,
+		.stall = v->stall > 0 ? v->stall : 0,
+	};
+	list_candidates(a, choice, &p->evidence);
+}
+
+/* One sentence: what was seen, of whom, and who was passed over. */
+static void say_reason(const struct agent_policy *p, const struct offender_choice *choice,
+		       char *buf, size_t size)
+{
+	const struct offender_candidate *o = &choice->offender;
+	unsigned long long ms = p->verdict.interval_ns / NSEC_PER_MSEC;
+	char who[64];
+	int n;
+
+	if (o->process)
+		snprintf(who, sizeof(who), "%.16s (pid %u)", o->process->comm, o->process->tgid);
+	else
+		snprintf(who, sizeof(who), "its processes together");
+	if (choice->measure == OFFENDER_BY_GROWTH)
+		n = snprintf(buf, size,
+			     "memory thrashes, and %s grew by %llu MiB since it was calm", who,
+			     (unsigned long long)(o->growth_pages >> 8));
+	else
+		n = snprintf(
+			buf, size,
+			"memory thrashes: %s swapped in %llu pages in %llu ms, of which %llu did "
+			"not stay",
+			who, (unsigned long long)o->swapin_pages, ms,
+			(unsigned long long)o->churn_pages);
+	for (unsigned int i = 0; i < choice->n_candidates && n > 0 && (size_t)n < size; i++) {
+		const struct offender_candidate *c = &choice->candidates[i];
+
+		if (!c->refusal || !c->process)
+			continue;
+		snprintf(buf + n, size - (size_t)n, "; passed over %.16s (pid %u): %s",
+			 c->process->comm, c->process->tgid, c->refusal);
+		break;
+	}
+}
+
+static void tell_nobody(struct agent *a, struct agent_policy *p,
+			const struct offender_choice *choice)
+{
+	struct event event = { .kind = EVENT_REFUSED,
+			       .has_evidence = true,
+			       .evidence = p->evidence };
+
+	snprintf(event.policy, sizeof(event.policy), "%s", p->config->name);
+	if (choice->n_candidates)
+		snprintf(event.reason, sizeof(event.reason),
+			 "memory thrashes, and nobody who causes it may be acted on (the first of "
+			 "them: %s)",
+			 choice->candidates[0].refusal ? choice->candidates[0].refusal : "unknown");
+	else
+		snprintf(event.reason, sizeof(event.reason),
+			 "memory thrashes, and no process stands out as its cause");
+	agent_tell(a, &event);
+}
+
+static enum claim_action action_for(const struct agent_policy *p, enum target_kind kind)
+{
+	if (p->config->action == ACTION_TERMINATE)
+		return CLAIM_TERMINATE;
+	return kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
+}
+
+void thrash_signal_begin(struct agent *a, struct agent_policy *p)
+{
+	struct thrash_watch *w = a->thrash;
+	const struct offender_looks looks = {
+		.calm = w->calm.sample.n_processes ? &w->calm.sample : NULL,
+		.before = &w->before.sample,
+		.now = &w->now,
+	};
+	const struct offender_rules rules = {
+		.refusal = refusal,
+		.weight = weight,
+		.within = within,
+		.user = a,
+	};
+	struct offender_choice choice;
+	struct target target;
+	char reason[CLAIM_REASON_LEN];
+
+	w->offender_ns = monotonic_ns();
+	if (offender_choose(&w->room, &looks, &rules, &choice) < 0)
+		return;
+	fill_evidence(a, p, &choice);
+	if (choice.measure == OFFENDER_NOBODY) {
+		if (!p->told_nobody)
+			tell_nobody(a, p, &choice);
+		p->told_nobody = true;
+		return;
+	}
+	p->told_nobody = false;
+	p->record_ns = w->crossing_ns;
+	target_of_candidate(a, &choice.offender, &p->offender);
+	p->has_offender = true;
+	if (choice.whole_cgroup)
+		target_of_cgroup(a, choice.offender.cgroup, &target);
+	else
+		target = p->offender;
+	say_reason(p, &choice, reason, sizeof(reason));
+	(void)hold_begin(a, p, &target, action_for(p, target.kind), reason);
+}
+
+/* --- judging -----------------------------------------------------------------------------------
+ */
+
+static bool is_thrash(const struct agent_policy *p)
+{
+	return p->config->signal == SIGNAL_THRASH && !p->paused;
+}
+
+static bool any_policy(const struct agent *a)
+{
+	for (unsigned int i = 0; i < a->n_policies; i++)
+		if (is_thrash(&a->policies[i]))
+			return true;
+	return false;
+}
+
+static bool any_holds(const struct agent *a)
+{
+	for (unsigned int i = 0; i < a->n_policies; i++)
+		if (is_thrash(&a->policies[i]) && policy_holds(&a->policies[i]))
+			return true;
+	return false;
+}
+
+static void judge(struct agent *a, struct agent_policy *p)
+{
+	struct thrash_watch *w = a->thrash;
+	const struct thrash_rule rule = {
+		.enter = p->rule.enter,
+		.leave = p->rule.leave,
+		.enter_is_default = p->config->enter_is_default,
+	};
+	bool held = policy_holds(p);
+
+	thrash_judge(&w->before.sample, &w->now, &rule, &p->verdict);
+	policy_look(a, p, p->verdict.value, w->now.time_ns);
+	/* Still thrashing although someone is held: then that one was not all of it. */
+	if (held && p->state.phase == POLICY_HOLDING && p->verdict.confirmed &&
+	    w->now.time_ns >= w->offender_ns + NEXT_OFFENDER_NS)
+		thrash_signal_begin(a, p);
+}
+
+static void rearm(struct agent *a)
+{
+	if (a->swap)
+		(void)swap_arm(a->swap, CROSSING_WINDOW_NS, any_policy(a) ? CROSSING_PAGES : 0);
+}
+
+static void look_again_in(struct agent *a, uint64_t ns)
+{
+	struct thrash_watch *w = a->thrash;
+
+	(void)sd_event_source_set_time_relative(w->timer, ns / NSEC_PER_USEC);
+	(void)sd_event_source_set_enabled(w->timer, SD_EVENT_ONESHOT);
+}
+
+/* Do pages still come in as fast as at a crossing? */
+static bool still_coming(const struct thrash_watch *w)
+{
+	uint64_t interval_ns = w->now.time_ns - w->before.sample.time_ns;
+	uint64_t pages = w->now.swapin_pages - w->before.sample.swapin_pages;
+
+	return pages * NSEC_PER_SEC >= CROSSING_PAGES * interval_ns;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
+{
+	struct agent *a = agent;
+	struct thrash_watch *w = a->thrash;
+	bool again;
+
+	(void)source;
+	(void)usec;
+	if (look(a) < 0) {
+		rearm(a);
+		return 0;
+	}
+	w->judged_ns = w->now.time_ns;
+	for (unsigned int i = 0; i < a->n_policies; i++)
+		if (is_thrash(&a->policies[i]))
+			judge(a, &a->policies[i]);
+	again = any_holds(a) || still_coming(w);
+	(void)thrash_keep(&w->before, &w->now);
+	if (again)
+		look_again_in(a, LOOK_NS);
+	else
+		rearm(a);
+	return 0;
+}
+
+void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *crossing)
+{
+	struct agent *a = agent;
+	struct thrash_watch *w = a->thrash;
+
+	if (!any_policy(a) || look(a) < 0 || thrash_keep(&w->before, &w->now) < 0)
+		return;
+	w->crossing_ns = crossing->time_ns;
+	look_again_in(a, CONFIRM_NS);
+}
+
+double thrash_signal_value(struct agent *a, struct agent_policy *p)
+{
+	const struct thrash_watch *w = a->thrash;
+
+	/* Between looks the last verdict stands; without a crossing there is no signal. */
+	if (!w->judged_ns || monotonic_ns() > w->judged_ns + 2 * LOOK_NS)
+		return 0;
+	/* Only two looks begin anything (judge()), not the memory of them. */
+	if (!policy_holds(p) && p->verdict.value >= p->rule.enter)
+		return p->rule.leave;
+	return p->verdict.value;
+}
+
+/* --- calm looks --------------------------------------------------------------------------------
+ */
+
+void thrash_signal_pulse(struct agent *a, uint64_t now_ns)
+{
+	struct thrash_watch *w = a->thrash;
+	struct swap_use total = { 0 };
+	uint64_t age = now_ns - w->calm.sample.time_ns;
+	bool calm;
+
+	if (!a->swap || !any_policy(a) || sd_event_source_get_enabled(w->timer, NULL) > 0)
+		return;
+	(void)swap_total(a->swap, &total);
+	calm = total.swapin_pages == w->last_pulse.swapin_pages &&
+	       total.swapout_pages == w->last_pulse.swapout_pages;
+	w->last_pulse = total;
+	if (age < CALM_NS || (!calm && age < CALM_MAX_NS))
+		return;
+	if (look(a) == 0)
+		(void)thrash_keep(&w->calm, &w->now);
+}
+
+int thrash_signal_build(struct agent *a)
+{
+	struct thrash_watch *w = a->thrash;
+	int r;
+
+	if (!w) {
+		w = a->thrash = calloc(1, sizeof(*w));
+		if (!w)
+			return -ENOMEM;
+		r = sd_event_add_time_relative(a->event, &w->timer, CLOCK_MONOTONIC, 0, 1000,
+					       on_timer, a);
+		if (r < 0)
+			return r;
+		(void)sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
+		(void)sd_event_source_set_priority(w->timer, SD_EVENT_PRIORITY_IMPORTANT);
+		if (psi_open(&w->psi, -1, PSI_MEMORY) < 0)
+			w->psi = NULL;
+	}
+	if (!any_policy(a)) {
+		rearm(a);
+		return 0;
+	}
+	if (!w->psi)
+		agent_degraded(
+			a, "no PSI on this kernel (psi=1 at boot switches it on); thrash is told "
+			   "from swap-in and swap-out alone");
+	/* All that a look needs is allocated now, not when memory is short. */
+	if (look(a) == 0) {
+		(void)thrash_keep(&w->calm, &w->now);
+		(void)thrash_keep(&w->before, &w->now);
+		(void)offender_reserve(&w->room, w->now.n_processes + w->now.n_swapins);
+	}
+	rearm(a);
+	return 0;
+}
+
+void thrash_signal_free(struct agent *a)
+{
+	struct thrash_watch *w = a->thrash;
+
+	if (!w)
+		return;
+	sd_event_source_unref(w->timer);
+	psi_close(w->psi);
+	thrash_copy_free(&w->calm);
+	thrash_copy_free(&w->before);
+	offender_room_free(&w->room);
+	free(w->swapins);
+	free(w);
+	a->thrash = NULL;
+}
