@@ -206,6 +206,60 @@ static void sum_up(void *user, struct tree_node *node)
 	c->seen = s->look;
 }
 
+/* Takes the counters of a removed cgroup out of the senses, and keeps them as its parent's. */
+static void forget_counters(struct agent *a, uint64_t id, uint64_t parent)
+{
+	struct sampler *s = sampler_of(a);
+	struct cpu_cgroup_use cpu = { 0 };
+	struct swap_cgroup_use swap = { 0 };
+	struct counters last;
+	struct gone *own, *g;
+
+	if (!s || !parent)
+		return;
+	if (a->cpu)
+		(void)cpu_forget_cgroup(a->cpu, id, &cpu);
+	if (a->swap)
+		(void)swap_forget_cgroup(a->swap, id, &swap);
+	last = (struct counters){
+		.cpu_ns = cpu.used_ns + cpu.kernel_ns,
+		.cpu_kernel_ns = cpu.kernel_ns,
+		.swap = swap.use,
+	};
+	HASH_FIND(hh, s->gone, &id, sizeof(id), own);
+	if (own) {
+		add(&last, &own->counters);
+		HASH_DEL(s->gone, own);
+		free(own);
+	}
+	HASH_FIND(hh, s->gone, &parent, sizeof(parent), g);
+	if (!g) {
+		g = calloc(1, sizeof(*g));
+		if (!g)
+			return;
+		g->id = parent;
+		HASH_ADD(hh, s->gone, id, sizeof(g->id), g);
+	}
+	add(&g->counters, &last);
+}
+
+/* The last stint of a task that ends can be charged after its cgroup was removed; the tree, and so
+ * cpu.stat of whoever is above, knows it no more. */
+static void forget_late(struct agent *a, struct sampler *s)
+{
+	struct cgroup_sample *c, *next;
+
+	HASH_ITER (hh, s->cgroups, c, next) {
+		_cleanup_close_ int dir = -1;
+
+		if (!a->tree || tree_find(a->tree, c->id) || c->own.cpu_ns == 0)
+			continue;
+		dir = cgroupfs_open_id(&a->cgroups, c->id);
+		if (dir < 0)
+			forget_counters(a, c->id, tree_root(a->tree)->id);
+	}
+}
+
 static void forget_unseen(struct sampler *s)
 {
 	struct cgroup_sample *c, *next_c;
@@ -251,6 +305,7 @@ static void look(struct agent *a, struct sampler *s)
 		(void)swap_each_process(a->swap, take_swap_process, s);
 	}
 	take_census(a, s);
+	forget_late(a, s);
 	if (a->tree)
 		tree_each(a->tree, sum_up, s);
 	forget_unseen(s);
@@ -555,39 +610,7 @@ void sampler_top(struct agent *a, struct varlink_call *call)
 
 void sampler_forget(struct agent *a, struct tree_node *node)
 {
-	struct sampler *s = sampler_of(a);
-	struct cpu_cgroup_use cpu = { 0 };
-	struct swap_cgroup_use swap = { 0 };
-	struct counters last;
-	struct gone *own, *g;
-	uint64_t parent = node->parent ? node->parent->id : 0;
-
-	if (!s || !parent)
-		return;
-	if (a->cpu)
-		(void)cpu_forget_cgroup(a->cpu, node->id, &cpu);
-	if (a->swap)
-		(void)swap_forget_cgroup(a->swap, node->id, &swap);
-	last = (struct counters){
-		.cpu_ns = cpu.used_ns + cpu.kernel_ns,
-		.cpu_kernel_ns = cpu.kernel_ns,
-		.swap = swap.use,
-	};
-	HASH_FIND(hh, s->gone, &node->id, sizeof(node->id), own);
-	if (own) {
-		add(&last, &own->counters);
-		HASH_DEL(s->gone, own);
-		free(own);
-	}
-	HASH_FIND(hh, s->gone, &parent, sizeof(parent), g);
-	if (!g) {
-		g = calloc(1, sizeof(*g));
-		if (!g)
-			return;
-		g->id = parent;
-		HASH_ADD(hh, s->gone, id, sizeof(g->id), g);
-	}
-	add(&g->counters, &last);
+	forget_counters(a, node->id, node->parent ? node->parent->id : 0);
 }
 
 static void forget_looks(struct sampler *s)
