@@ -114,6 +114,7 @@ struct agent {
 	sd_event *event;
 	struct options options;
 	struct config *config;
+	unsigned int n_cpus; /* for messages; asked for once, because asking reads a file */
 
 	struct cgroupfs cgroups;
 	struct ledger *ledger;
@@ -201,6 +202,16 @@ uint64_t policies_next_ns(const struct agent *a, uint64_t now_ns);
 void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
 void policy_resume(struct agent *a, struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
+
+/* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
+/* Why it begins to hold: what was seen, of whom, against what (cpu and gpu). */
+void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size);
+/* Why it lets go. */
+void words_end(const struct agent_policy *p, char *buf, size_t size);
+/* What would make it let go. */
+void words_undo(const struct agent_policy *p, char *buf, size_t size);
+/* And when it does so at the latest; "" when nothing limits it. */
+void words_latest(const struct agent_policy *p, char *buf, size_t size);
 
 /* signal_cpu.c */
 void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing);
