@@ -163,18 +163,21 @@ static void target_of_candidate(struct agent *a, const struct offender_candidate
 		target_of_cgroup(a, c->cgroup, target);
 }
 
-static bool is_held(struct agent *a, const struct culprit_process *p, uint64_t cgroup)
+/* NULL: not held, nor tried in vain; else which of them. */
+static const char *held_already(struct agent *a, const struct offender_candidate *c)
 {
-	for (unsigned int i = 0; i < act_count(a->act); i++) {
-		const struct target *t = &act_get(a->act, i)->target;
+	const struct hold *h;
+	struct target target;
 
-		if (t->kind == TARGET_CGROUP && t->cgroup == cgroup)
-			return true;
-		if (p && t->kind == TARGET_PROCESS && t->pid == (pid_t)p->tgid &&
-		    t->start_time_ns == p->start_time_ns)
-			return true;
+	target_of_candidate(a, c, &target);
+	h = hold_find(a, &target);
+	if (!h && c->process) {
+		target_of_cgroup(a, c->cgroup, &target);
+		h = hold_find(a, &target);
 	}
-	return false;
+	if (!h)
+		return NULL;
+	return h->error ? hold_error_text(h->error) : "it is held already";
 }
 
 static const char *refusal(void *user, const struct culprit_process *p, uint64_t cgroup)
@@ -182,9 +185,11 @@ static const char *refusal(void *user, const struct culprit_process *p, uint64_t
 	struct agent *a = user;
 	struct thrash_watch *w = a->thrash;
 	struct protect_rules rules = facts_rules(a);
+	const struct offender_candidate candidate = { .process = p, .cgroup = cgroup };
+	const char *held = held_already(a, &candidate);
 
-	if (is_held(a, p, cgroup))
-		return "it is held already";
+	if (held)
+		return held;
 	if (p && p->flags & CULPRIT_PROCESS_FROZEN)
 		return "it is frozen already";
 	if (p)
