@@ -227,7 +227,7 @@ double thrash_signal_value(struct agent *a, struct agent_policy *p);
 int thrash_signal_build(struct agent *a);
 void thrash_signal_free(struct agent *a);
 void thrash_signal_pulse(struct agent *a, uint64_t now_ns);
-/* Finds the offender and holds it; called when a thrash policy begins. */
+/* thrash_offender.c: finds the offender and holds it; called when a thrash policy begins. */
 void thrash_signal_begin(struct agent *a, struct agent_policy *p);
 
 /* holds.c */
@@ -250,8 +250,10 @@ bool holds_any(const struct agent *a);
 const char *hold_error_text(int error);
 void holds_news(void *agent, enum act_news news, struct claim *claim);
 
-/* sampler.c: two looks at the counters make the rates of `top` */
-void sampler_top(struct agent *a, struct varlink_call *call);
+/* top.c */
+void top_answer(struct agent *a, struct varlink_call *call);
+
+/* sampler.c: the looks from which top.c makes rates */
 void sampler_free(struct agent *a);
 void sampler_pulse(struct agent *a, uint64_t now_ns);
 /* A cgroup was removed: its counters go to its parent's total. */
