@@ -94,6 +94,9 @@ static int thaw_entry(const char *path, const struct stat *st, int type, struct 
 
 void live_on_cleanup(void (*fn)(void))
 {
+	for (unsigned int i = 0; i < live.n_cleanups; i++)
+		if (live.cleanups[i] == fn)
+			return;
 	if (live.n_cleanups == ARRAY_SIZE(live.cleanups))
 		fail_msg("live: more than %zu cleanups", ARRAY_SIZE(live.cleanups));
 	live.cleanups[live.n_cleanups++] = fn;
