@@ -73,13 +73,13 @@ static void quiet(const struct agent_policy *p, char *buf, size_t size)
 	switch (p->config->signal) {
 	case SIGNAL_CPU:
 		watched_name(p->config, of, sizeof(of));
-		snprintf(buf, size, "%s used less than %.2f CPUs", of, p->rule.leave);
+		snprintf(buf, size, "%s below %.2f CPUs", of, p->rule.leave);
 		break;
 	case SIGNAL_GPU:
-		snprintf(buf, size, "nobody else had %s open", p->device[0] ? p->device : "it");
+		snprintf(buf, size, "nobody else having %s open", p->device[0] ? p->device : "it");
 		break;
 	default:
-		snprintf(buf, size, "less than %.3g %% of the time was lost waiting for memory",
+		snprintf(buf, size, "less than %.3g %% of the time lost waiting for memory",
 			 p->rule.leave * 100);
 	}
 }
@@ -93,7 +93,8 @@ void words_end(const struct agent_policy *p, char *buf, size_t size)
 		return;
 	}
 	quiet(p, what, sizeof(what));
-	snprintf(buf, size, "for the grace time of %s %s", duration(p->rule.grace_ns, grace), what);
+	snprintf(buf, size, "the grace time of %s has passed with %s",
+		 duration(p->rule.grace_ns, grace), what);
 }
 
 static void value_now(const struct agent_policy *p, char *buf, size_t size)
@@ -119,7 +120,7 @@ void words_undo(const struct agent_policy *p, char *buf, size_t size)
 	if (p->state.phase == POLICY_GRACE && p->rule.grace_ns > p->state.quiet_ns)
 		snprintf(left, sizeof(left), ", %.1f s to go",
 			 (double)(p->rule.grace_ns - p->state.quiet_ns) / (double)NSEC_PER_SEC);
-	snprintf(buf, size, "policy %s: once for %s %s (now %s%s)", p->config->name,
+	snprintf(buf, size, "policy %s: after %s with %s (now %s%s)", p->config->name,
 		 duration(p->rule.grace_ns, grace), what, now, left);
 }
 
