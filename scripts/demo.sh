@@ -64,8 +64,9 @@ build_all() {
 
 # --- watching -----------------------------------------------------------------------------------
 
-field() { # KEY: a number or a string of the JSON line on stdin
-	grep -oE "\"$1\": *(\"([^\"\\\\]|\\\\.)*\"|[^,}]*)" | head -n 1 | sed -E 's/^"[^"]*": *//; s/^"(.*)"$/\1/'
+# KEY: a number or a string of the JSON line on stdin; nothing when it has none
+field() {
+	grep -oE "\"$1\": *(\"([^\"\\\\]|\\\\.)*\"|[^,}]*)" | head -n 1 | sed -E 's/^"[^"]*": *//; s/^"(.*)"$/\1/' || true
 }
 
 # wait_event EVENT POLICY SECONDS: the first such event after the last one that was waited for, in $event
@@ -116,12 +117,12 @@ scene_cpu() {
 	title "1. CPU: background work makes room when the foreground is busy"
 	start background "$load" spin
 	job=$last
-	note "a background job, pid $job, keeps a CPU busy; it is to yield when the foreground uses 0.20 CPUs"
+	note "a background job, pid $job, keeps a CPU busy; it is to yield when the foreground uses 0.05 CPUs"
 	sleep 0.5
 	start foreground "$load" spin 3
 	say "  a foreground program starts, pid $last, and works for 3 s …"
 	wait_event frozen foreground-first 10
-	say "  ${bold}frozen${plain}: the background job$(after "the kernel saw the 0.20 CPUs used up")"
+	say "  ${bold}frozen${plain}: the background job$(after "the kernel saw that much used")"
 	why
 	witness background
 	wait_event thawed foreground-first 20
