@@ -12,7 +12,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 build=(gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev
 	libini-config-dev uthash-dev linux-libc-dev)
-test=(libcmocka-dev libdw-dev liburing-dev clang-format clang-tidy iproute2 procps util-linux kmod)
+test=(libcmocka-dev libdw-dev liburing-dev libfuse3-dev clang-format clang-tidy iproute2 procps util-linux kmod)
 
 want=("${build[@]}" "${test[@]}")
 [[ ${1:-} == --build ]] && want=("${build[@]}")
