@@ -56,12 +56,16 @@ LIVE_LIB   := $(call obj,$(filter-out tests/live/test_%,$(wildcard tests/live/*.
 BENCHES    := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 C_FILES    := $(wildcard bpf/*.[ch] include/culprit/*.h user/*/*.[ch] tests/*/*.[ch])
 
+AS_OWNER   := scripts/as-owner.sh
+
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all deps help tests clean unit live check vm-tests vm-live bench asan format format-check tidy demo install uninstall
 
+# What is built belongs to the owner of the tree, also under sudo (AS_OWNER); and in a make of its
+# own, which sees the packages that deps has just installed.
 all: deps
-	@$(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit
 
 help:
 	@echo 'make               build $(B)/culpritd and $(B)/culprit (installs missing packages when root)'
@@ -150,12 +154,14 @@ $(B)/tests/demo/load: $(B)/tests/demo/load.o
 
 # --- tests -------------------------------------------------------------------------------------
 
-tests: $(UNIT_TESTS) $(LIVE_TESTS)
+tests: $(B)/culpritd $(B)/culprit $(B)/tests/demo/load $(UNIT_TESTS) $(LIVE_TESTS)
 
-unit: $(UNIT_TESTS)
+unit:
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(UNIT_TESTS)
 	@tests/run.sh $(UNIT_TESTS)
 
-live: all $(LIVE_TESTS)
+live: deps
+	@$(AS_OWNER) $(MAKE) --no-print-directory tests
 	@CULPRIT_BUILD=$(abspath $(B)) tests/run.sh --live $(LIVE_TESTS)
 
 # KERNEL is one that scripts/vm.sh knows.
@@ -170,13 +176,15 @@ vm-live: vm-tests
 		tests/vm/live.sh
 
 check:
+	@test "$$(id -u)" = 0 || { echo 'make check loads BPF programs into this kernel, so it has to be root:' \
+		'sudo make check (make unit runs the tests that need no root)' >&2; exit 1; }
 	@scripts/deps.sh
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory live
+	@$(AS_OWNER) $(MAKE) --no-print-directory tests
+	@CULPRIT_BUILD=$(abspath $(B)) tests/run.sh $(UNIT_TESTS) --live $(LIVE_TESTS)
 
-bench: all
+bench:
 	@scripts/deps.sh
-	@$(MAKE) --no-print-directory $(BENCHES)
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit $(BENCHES)
 	@CULPRIT_BUILD=$(abspath $(B)) tests/bench/run.sh $(BENCHES)
 
 asan:
@@ -194,7 +202,8 @@ format-check:
 	@clang-format --dry-run -Werror $(C_FILES)
 	@echo 'format-check: $(words $(C_FILES)) files are as clang-format writes them'
 
-tidy: $(SKELS)
+tidy:
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(SKELS)
 	@clang-tidy --quiet $(filter-out bpf/% tests/%,$(filter %.c,$(C_FILES))) -- \
 		-std=gnu17 $(CPPFLAGS) 2>&1 | grep -v 'warnings generated\|Suppressed\|Use -header' ; \
 		test $${PIPESTATUS[0]:-0} -eq 0
