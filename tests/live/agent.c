@@ -22,8 +22,14 @@
 
 static struct {
 	pid_t pid;
-	size_t waited; /* how many events, in the agent's order, were looked at */
+	size_t waited;	    /* how many events, in the agent's order, were looked at */
+	const char *source; /* what --source says, or NULL */
 } agent;
+
+void agent_force(const char *source)
+{
+	agent.source = source;
+}
 
 pid_t agent_pid(void)
 {
@@ -63,13 +69,16 @@ void agent_write_config(const char *text)
 
 pid_t agent_spawn(const char *text)
 {
-	char program[PATH_MAX], config[256], log[256];
-	char *argv[] = { program, "--config", config, NULL };
+	char program[PATH_MAX], config[256], log[256], source[64];
+	char *argv[] = {
+		program, "--config", config, agent.source ? "--source" : NULL, source, NULL
+	};
 
 	agent_write_config(text);
 	snprintf(program, sizeof(program), "%s", live_program("culpritd"));
 	snprintf(config, sizeof(config), "%s", agent_file("culprit.conf"));
 	snprintf(log, sizeof(log), "%s", agent_file("agent.log"));
+	snprintf(source, sizeof(source), "%s", agent.source ? agent.source : "");
 	agent.pid = live_exec(NULL, log, argv);
 	agent.waited = 0;
 	return agent.pid;
@@ -97,7 +106,7 @@ static void print_log(void)
 pid_t agent_start(const char *text)
 {
 	agent_spawn(text);
-	if (!live_until(answers, NULL, 10000)) {
+	if (!live_until(answers, NULL, 30000)) {
 		print_log();
 		fail_msg("culpritd does not answer");
 	}

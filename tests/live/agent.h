@@ -14,6 +14,8 @@
 pid_t agent_start(const char *text);
 /* The same without waiting for an answer; for configurations that must be refused. */
 pid_t agent_spawn(const char *text);
+/* Has the agents that are started from now on use one source, "SENSE=SOURCE" (NULL: the best). */
+void agent_force(const char *source);
 /* SIGTERM, waits; the exit status. */
 int agent_stop(void);
 pid_t agent_pid(void);

@@ -9,6 +9,7 @@
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
+#include "lib/procfs.h"
 
 static bool same_target(const struct target *x, const struct target *y)
 {
@@ -16,7 +17,7 @@ static bool same_target(const struct target *x, const struct target *y)
 		return false;
 	if (x->kind == TARGET_CGROUP)
 		return x->cgroup == y->cgroup;
-	return x->pid == y->pid && x->start_time_ns == y->start_time_ns;
+	return x->pid == y->pid && proc_same_start_ns(x->start_time_ns, y->start_time_ns);
 }
 
 struct hold *hold_find(struct agent *a, const struct target *target)
