@@ -77,13 +77,16 @@ const char *hold_error_text(int error)
 	case ESRCH:
 		return "it is gone";
 	case ENOSPC:
-		return "the ledger is full; nothing is done that could be forgotten";
+		return "the ledger is full (256 claims), and nothing is done that could be "
+		       "forgotten; let something go (culprit thaw)";
 	case EIO:
-		return "the ledger cannot be written; nothing is done that could be forgotten";
+		return "the ledger cannot be written, and nothing is done that could be "
+		       "forgotten; see to the disk under state_dir";
 	case EAGAIN:
 		return "the guardian does not keep up; it is tried again";
 	case EHOSTDOWN:
-		return "the guardian is down; nothing is done that it could not undo";
+		return "the guardian is down, and nothing is done that it could not undo; it is "
+		       "started again each second";
 	case ENODATA:
 		return "nothing runs in it";
 	default:
@@ -132,6 +135,12 @@ static enum event_kind undone_kind(enum claim_action action)
 	return action == CLAIM_STOP ? EVENT_CONTINUED : EVENT_THAWED;
 }
 
+/* Does the fault lie with the agent rather than with the target? Then it is an error, and loud. */
+static bool is_ours(int error)
+{
+	return error == -ENOSPC || error == -EIO || error == -EHOSTDOWN;
+}
+
 /* Tries to claim the hold's target. What is refused stays a hold without a claim, told once, and is
  * tried again: the reason may go away while the signal still holds. */
 static void try_claim(struct agent *a, struct hold *h)
@@ -154,7 +163,7 @@ static void try_claim(struct agent *a, struct hold *h)
 	}
 	/* A target that is not running is left alone, and that is nothing to talk about. */
 	if (r != before && r != -ENODATA && r != -ESTALE && r != -ESRCH)
-		tell_hold(a, h, EVENT_REFUSED, hold_error_text(r));
+		tell_hold(a, h, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
 }
 
 int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,
