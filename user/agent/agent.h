@@ -186,8 +186,8 @@ bool permission_to_act(void);  /* freeze, signal, read the ledger: be root */
 bool permission_to_load(void); /* that, and load BPF programs */
 
 /* senses.c */
-/* Has this sense a source of that name? */
-bool senses_known(const char *sense, const char *source);
+/* Has this sense a source of that name? If not, `hint` says which names there are. */
+bool senses_known(const char *sense, const char *source, char *hint, size_t size);
 int senses_open(struct agent *a);
 void senses_close(struct agent *a);
 unsigned int senses_each(const struct agent *a, const struct sense_status **out, unsigned int max);

@@ -106,6 +106,7 @@ __attribute__((format(printf, 1, 2))) static int bad_usage(const char *format, .
 static int add_source(struct options *o, char *text)
 {
 	char *equals = strchr(text, '=');
+	char hint[256];
 
 	if (!equals)
 		return bad_usage("--source %s: say SENSE=SOURCE, as culpritd --support names them",
@@ -113,10 +114,8 @@ static int add_source(struct options *o, char *text)
 	if (o->n_sources == MAX_SOURCES)
 		return bad_usage("--source %s: one too many; give one for each sense", text);
 	*equals = '\0';
-	if (!senses_known(text, equals + 1))
-		return bad_usage("--source %s=%s: no such source; the ones in use are listed by "
-				 "culpritd --support, all of them in culpritd(8)",
-				 text, equals + 1);
+	if (!senses_known(text, equals + 1, hint, sizeof(hint)))
+		return bad_usage("--source %s=%s: %s", text, equals + 1, hint);
 	o->sources[o->n_sources].sense = text;
 	o->sources[o->n_sources++].source = equals + 1;
 	return EXIT_DONE;

@@ -2,6 +2,7 @@
 /* Opens the senses, each alone: one that cannot be opened leaves the others as they are. */
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -112,18 +113,29 @@ static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int
 	return sd_event_source_set_floating(source, 1);
 }
 
-bool senses_known(const char *sense, const char *source)
-{
-	const char *const *const sources[SENSES] = { cpu_sources, gpu_sources, swap_sources,
-						     census_sources, tree_sources };
+static const char *const *const sources[SENSES] = { cpu_sources, gpu_sources, swap_sources,
+						    census_sources, tree_sources };
 
+static void join(const char *what, const char *const *list, unsigned int n, char *buf, size_t size)
+{
+	int used = snprintf(buf, size, "%s", what);
+
+	for (unsigned int i = 0; i < n && list[i] && used >= 0 && (size_t)used < size; i++)
+		used += snprintf(buf + used, size - (size_t)used, "%s%s", i ? ", " : " ", list[i]);
+}
+
+bool senses_known(const char *sense, const char *source, char *hint, size_t size)
+{
 	for (unsigned int s = 0; s < SENSES; s++) {
 		if (strcmp(names[s], sense) != 0)
 			continue;
 		for (const char *const *name = sources[s]; *name; name++)
 			if (strcmp(*name, source) == 0)
 				return true;
+		join("no such source; its sources are", sources[s], UINT_MAX, hint, size);
+		return false;
 	}
+	join("no such sense; the senses are", names, SENSES, hint, size);
 	return false;
 }
 
