@@ -63,7 +63,10 @@ static int holder_index(const struct hold *h, const struct agent_policy *p)
 
 static const char *holder_name(const struct hold *h)
 {
-	return h->n_holders ? h->holders[0]->config->name : "operator";
+	if (h->n_holders)
+		return h->holders[0]->config->name;
+	/* What could not be let go at once outlives its holders. */
+	return h->claim && !h->by_operator ? h->claim->policy : "operator";
 }
 
 const char *hold_error_text(int error)
@@ -240,8 +243,13 @@ static int undo(struct agent *a, struct hold *h, const char *why)
 
 		if (r < 0) {
 			h->releasing = true;
-			tell_hold(a, h, EVENT_ERROR,
-				  "it could not be let go; it is tried again each second");
+			tell_hold(
+				a, h, EVENT_ERROR,
+				r == -EIO
+					? "it was let go, but the ledger cannot be written; see "
+					  "to the disk under state_dir, it is tried again each "
+					  "second"
+					: "it could not be let go; it is tried again each second");
 			return r;
 		}
 		told = h->action != CLAIM_TERMINATE && !external;
