@@ -51,6 +51,7 @@ obj         = $(patsubst %.c,$(B)/%.o,$(1))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_LIB   := $(call obj,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 LIVE_TESTS := $(patsubst tests/live/%.c,$(B)/tests/live/%,$(wildcard tests/live/test_*.c))
+VM_TESTS   := $(B)/tests/vm/rungs $(B)/tests/vm/cuse_gpu
 LIVE_LIB   := $(call obj,$(filter-out tests/live/test_%,$(wildcard tests/live/*.c)))
 BENCHES    := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 C_FILES    := $(wildcard bpf/*.[ch] include/culprit/*.h user/*/*.[ch] tests/*/*.[ch])
@@ -59,7 +60,7 @@ AS_OWNER   := scripts/as-owner.sh
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps help tests clean unit live check bench asan format format-check tidy demo install uninstall
+.PHONY: all deps help tests clean unit live check vm-tests vm-live bench asan format format-check tidy demo install uninstall
 
 # What is built belongs to the owner of the tree, also under sudo (AS_OWNER); and in a make of its
 # own, which sees the packages that deps has just installed.
@@ -71,6 +72,7 @@ help:
 	@echo 'make demo          (root) see it work: CPU, GPU and swap, on this machine, in under a minute'
 	@echo 'make check         (root) unit tests and live tests on this kernel'
 	@echo 'make unit          unit tests alone; no root needed'
+	@echo 'make vm-live       (root) live tests and every rung of every sense on KERNEL=$(KERNEL), in qemu'
 	@echo 'make bench         (root) the figures of the README, as JSON'
 	@echo 'make asan          the unit and live tests under the address and undefined-behaviour sanitizers'
 	@echo 'make format-check  is every file as clang-format would write it?'
@@ -131,6 +133,15 @@ $(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
 	$(call tell,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -luring -lpthread -o $@
 
+$(B)/tests/vm/rungs: $(call obj,$(wildcard tests/vm/rung*.c)) $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -o $@
+
+$(B)/tests/vm/cuse_gpu.o: CPPFLAGS += $(shell pkg-config --cflags-only-I fuse3)
+$(B)/tests/vm/cuse_gpu: $(B)/tests/vm/cuse_gpu.o
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(shell pkg-config --libs fuse3) -o $@
+
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
 	$(call tell,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -lm -o $@
@@ -152,6 +163,17 @@ unit:
 live: deps
 	@$(AS_OWNER) $(MAKE) --no-print-directory tests
 	@CULPRIT_BUILD=$(abspath $(B)) tests/run.sh --live $(LIVE_TESTS)
+
+# KERNEL is one that scripts/vm.sh knows.
+KERNEL ?= 6.1
+
+vm-tests:
+	@scripts/deps.sh
+	@$(MAKE) --no-print-directory all $(LIVE_TESTS) $(VM_TESTS)
+
+vm-live: vm-tests
+	@CULPRIT_BUILD=$(abspath $(B)) scripts/vm.sh --kernel $(KERNEL) --mem 1024 --swap 512 --timeout 3000 -- \
+		tests/vm/live.sh
 
 check:
 	@test "$$(id -u)" = 0 || { echo 'make check loads BPF programs into this kernel, so it has to be root:' \

@@ -14,7 +14,7 @@ PATH=$PATH:/usr/sbin:/sbin
 build=(gcc make pkg-config clang llvm bpftool libbpf-dev libelf-dev libsystemd-dev libjansson-dev
 	libini-config-dev uthash-dev linux-libc-dev)
 demo=(mount util-linux kmod)
-test=(libcmocka-dev libdw-dev liburing-dev clang-format clang-tidy iproute2 procps)
+test=(libcmocka-dev libdw-dev liburing-dev libfuse3-dev clang-format clang-tidy iproute2 procps)
 
 case ${1:-} in
 --build) want=("${build[@]}") ;;

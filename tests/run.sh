@@ -41,6 +41,7 @@ for t in "$@"; do
 	passed=$((passed + ok)) failed=$((failed + bad))
 	if ((rc == 0 && bad == 0)); then
 		printf 'ok    %-36s %3d tests %6s s\n' "$(basename "$t")" "$ok" "$took"
+		grep '^| ' "$log" # a table, for people
 	else
 		printf 'FAIL  %-36s %3d ok, %d failed, exit %d, %s s\n' "$(basename "$t")" "$ok" "$bad" "$rc" "$took"
 		# Of those that passed nobody needs to read.

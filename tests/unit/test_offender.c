@@ -664,7 +664,7 @@ static void a_recycled_pid_has_no_past(void **state)
 		.tgid = 10, .start_time_ns = 1, .cgroup = 100, .anon_pages = 900 * MIB
 	};
 	struct culprit_process p = {
-		.tgid = 10, .start_time_ns = 2, .cgroup = 100, .anon_pages = 100 * MIB
+		.tgid = 10, .start_time_ns = 20000000, .cgroup = 100, .anon_pages = 100 * MIB
 	};
 	struct thrash_sample calm = { .processes = &then, .n_processes = 1 };
 	struct thrash_sample now = { .processes = &p, .n_processes = 1 };

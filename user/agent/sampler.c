@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/procfs.h"
 
 #define SAMPLE_FORGET_NS (15 * NSEC_PER_SEC)
 
@@ -46,7 +47,7 @@ static struct process_sample *process_at(struct sampler *s, uint32_t tgid, uint6
 	struct process_sample *p;
 
 	HASH_FIND(hh, s->processes, &tgid, sizeof(tgid), p);
-	if (p && p->start_time_ns == start_time_ns)
+	if (p && proc_same_start_ns(p->start_time_ns, start_time_ns))
 		return p;
 	if (p) {
 		HASH_DEL(s->processes, p);
