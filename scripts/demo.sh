@@ -19,7 +19,7 @@ build=$PWD/build
 load=$build/tests/demo/load
 name=culprit-demo-$$
 pins=/sys/fs/bpf/$name
-tmp='' cg='' v1='' mount='' gpu='' last='' event='' janitor=''
+tmp='' cg='' v1='' mount='' gpu='' last='' event='' agent='' janitor=''
 
 if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
 	bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
@@ -73,6 +73,7 @@ seen=0
 wait_event() {
 	local i found
 	for ((i = 0; i < $3 * 20; i++)); do
+		lives "$agent" || break
 		found=$(awk -v from="$seen" -v kind="\"event\": *\"($1)\"" -v policy="\"policy\": *\"$2\"" \
 			'NR > from && $0 ~ kind && $0 ~ policy { print NR " " $0; exit }' "$tmp/events")
 		if [[ -n $found ]]; then
@@ -82,7 +83,7 @@ wait_event() {
 		sleep 0.05
 	done
 	say
-	say "demo: no '$1' event of $2 within $3 s; what the agent says:" >&2
+	say "demo: no '$1' event of $2 came within $3 s, or the agent ended; what it says:" >&2
 	cat "$tmp/agent.log" "$tmp/events" >&2
 	client status >&2 || true
 	exit 1
@@ -183,7 +184,7 @@ scene_swap() {
 	sleep 0.3
 	swap_ins "$last"
 	kernel=$(($(pswpin) - begin))
-	say "  pages swapped in, as culprit counted: ${bold}$one${plain} by pid $last, $((all - begin_all - $one)) by everybody else"
+	say "  pages swapped in, as culprit counted: ${bold}$one${plain} by pid $last, $((all - begin_all - one)) by everybody else"
 	say "  pages swapped in, as the kernel's own counter (pswpin) has it: ${bold}$kernel${plain} for the whole machine"
 }
 
@@ -222,13 +223,13 @@ main() {
 	find_hierarchies
 	# Made under a name that nobody could guess, and known before it is there.
 	tmp=${TMPDIR:-/var/tmp}/$name-$SRANDOM
-	start_janitor "$self"
 	trap ended EXIT
 	trap interrupted INT TERM HUP PIPE
 	if ! mkdir -m 755 "$tmp"; then
 		tmp=''
 		die "${TMPDIR:-/var/tmp} cannot be written; set TMPDIR to a directory on a disk"
 	fi
+	start_janitor "$self"
 	show
 }
 

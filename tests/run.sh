@@ -44,7 +44,9 @@ for t in "$@"; do
 		grep '^| ' "$log" # a table, for people
 	else
 		printf 'FAIL  %-36s %3d ok, %d failed, exit %d, %s s\n' "$(basename "$t")" "$ok" "$bad" "$rc" "$took"
-		sed 's/^/      | /' "$log"
+		# Of those that passed nobody needs to read.
+		awk '/^\[ RUN / { run = $0; next } /^\[       OK / { run = ""; next }
+			run { print "      | " run; run = "" } { print "      | " $0 }' "$log"
 	fi
 done
 echo "$passed passed, $failed failed"

@@ -44,12 +44,12 @@ end_agent() {
 kill_cgroup() { # DIR: ends whatever runs in it and below
 	local file pid
 	[[ -d $1 ]] || return 0
-	while IFS= read -r file; do
+	find "$1" -name cgroup.procs 2>/dev/null | while IFS= read -r file; do
 		while IFS= read -r pid; do
 			kill -KILL "$pid" 2>/dev/null || true
 		done <"$file"
 		{ echo 0 >"${file%/*}/cgroup.freeze"; } 2>/dev/null || true
-	done < <(find "$1" -name cgroup.procs 2>/dev/null)
+	done || true
 }
 
 remove_cgroup() { # DIR: bottom up; a killed task leaves its cgroup a little later
@@ -121,7 +121,10 @@ leftovers() {
 # A process that cleans up if this one is killed without being able to: it reads until the pipe's only
 # other end, ours, is gone. In a session of its own, for Ctrl-C goes to all of the terminal's.
 start_janitor() { # SCRIPT
-	exec {janitor}> >(exec setsid "$1" --clean-up-after "$name" "$tmp" >/dev/null 2>&1)
+	mkfifo -m 600 "$tmp/life"
+	# For both directions, so that neither side waits for the other to open it.
+	exec {janitor}<>"$tmp/life"
+	setsid --fork "$1" --clean-up-after "$name" "$tmp" <"$tmp/life" >/dev/null 2>&1 {janitor}>&-
 }
 
 dismiss_janitor() {
@@ -195,10 +198,10 @@ make_swap() {
 # Who has it open, but for the daemon that only keeps the driver loaded.
 is_held() { # NODE
 	local link comm
-	while IFS= read -r link; do
+	for link in $(find /proc/[0-9]*/fd -lname "$1" 2>/dev/null || true); do
 		{ read -r comm <"${link%/fd/*}/comm"; } 2>/dev/null || continue
 		[[ $comm == nvidia-persiste* ]] || return 0
-	done < <(find /proc/[0-9]*/fd -lname "$1" 2>/dev/null)
+	done
 	return 1
 }
 
@@ -271,7 +274,7 @@ client() { "$build/culprit" --socket "$tmp/control" "$@"; }
 
 # Both die with this script, however it ends.
 start_agent() {
-	local i agent
+	local i
 	# shellcheck disable=SC2016  # the inner shell expands these
 	setpriv --pdeathsig TERM sh -c 'echo $$ >"$0"; exec "$@"' "$tmp/agent.pid" \
 		"$build/culpritd" --config "$tmp/culprit.conf" >"$tmp/agent.log" 2>&1 {janitor}>&- &

@@ -42,6 +42,9 @@
 #define MAX_HOLDERS 32 /* policies that hold one target at the same time */
 #define MAX_SOURCES 8
 
+#define DEGRADED_MAX 16
+#define DEGRADED_LEN 256
+
 /* What the command line says; it beats the file, also after a reload. */
 struct options {
 	const char *config_file;
@@ -53,6 +56,15 @@ struct options {
 		const char *sense, *source;
 	} sources[MAX_SOURCES];
 	unsigned int n_sources;
+};
+
+enum sense_id {
+	SENSE_CPU,
+	SENSE_GPU,
+	SENSE_SWAP,
+	SENSE_CENSUS,
+	SENSE_TREE,
+	SENSES
 };
 
 struct agent_workload {
@@ -118,6 +130,7 @@ struct agent {
 	sd_event *event;
 	struct options options;
 	struct config *config;
+	unsigned int n_cpus; /* for messages; asked for once, because asking reads a file */
 
 	struct cgroupfs cgroups;
 	struct ledger *ledger;
@@ -131,6 +144,7 @@ struct agent {
 	struct cpu_sense *cpu;
 	struct gpu_sense *gpu;
 	struct swap_sense *swap;
+	struct sense_status missing[SENSES]; /* of those that could not be opened */
 
 	struct events *events;
 	struct feed *feed;
@@ -151,9 +165,9 @@ struct agent {
 	sd_event_source *flush; /* defers the telling to an idle loop */
 	uint64_t last_pulse_ns, last_settle_all_ns, last_sweep_ns;
 	uint64_t started_ms, started_ns;
-	uint64_t wakeups_start;	 /* voluntary context switches until the loop began */
-	uint64_t pswpin_start;	 /* /proc/vmstat when we started */
-	const char *degraded[8]; /* what runs without, for status; static texts */
+	uint64_t wakeups_start; /* voluntary context switches until the loop began */
+	uint64_t pswpin_start;	/* /proc/vmstat when we started */
+	char degraded[DEGRADED_MAX][DEGRADED_LEN]; /* what runs without, for status */
 	unsigned int n_degraded;
 	bool gpu_wanted;
 	uint64_t last_devices_ns;
@@ -165,13 +179,20 @@ int agent_run(const struct options *options);
 /* Reads the configuration again. -EINVAL: it has errors (one line each in `lines`, unless NULL),
  * the old one stays in force. */
 int agent_reload(struct agent *a, json_t *lines);
-void agent_degraded(struct agent *a, const char *text);
+/* Says once, in the log and from then on in `status`, what the agent runs without. */
+__attribute__((format(printf, 2, 3))) void agent_degraded(struct agent *a, const char *format, ...);
 /* Puts an event into the queue (shadow and time are filled in) and has it told soon. */
 void agent_tell(struct agent *a, struct event *event);
 /* Sets the timer to when the policies next need a look. */
 void agent_schedule(struct agent *a);
 
+/* permission.c: false, and it has been said why, when this process may not */
+bool permission_to_act(void);  /* freeze, signal, read the ledger: be root */
+bool permission_to_load(void); /* that, and load BPF programs */
+
 /* senses.c */
+/* Has this sense a source of that name? If not, `hint` says which names there are. */
+bool senses_known(const char *sense, const char *source, char *hint, size_t size);
 int senses_open(struct agent *a);
 void senses_close(struct agent *a);
 unsigned int senses_each(const struct agent *a, const struct sense_status **out, unsigned int max);
@@ -205,6 +226,16 @@ uint64_t policies_next_ns(const struct agent *a, uint64_t now_ns);
 void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
 void policy_resume(struct agent *a, struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
+
+/* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
+/* Why it begins to hold: what was seen, of whom, against what (cpu and gpu). */
+void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size);
+/* Why it lets go. */
+void words_end(const struct agent_policy *p, char *buf, size_t size);
+/* What would make it let go. */
+void words_undo(const struct agent_policy *p, char *buf, size_t size);
+/* And when it does so at the latest; "" when nothing limits it. */
+void words_latest(const struct agent_policy *p, char *buf, size_t size);
 
 /* signal_cpu.c */
 void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing);

@@ -177,8 +177,10 @@ static unsigned int resolve_or_fail(struct agent *a, struct varlink_call *call, 
 			"'%s' is no workload; name one, or a /cgroup/path, unit:NAME or pid:N",
 			name);
 	else
-		varlink_errorf(call, NO_SUCH_TARGET, "'%s' is not there now; nothing was done",
-			       name);
+		varlink_errorf(
+			call, NO_SUCH_TARGET,
+			"'%s' is not there now (culprit top lists what is); nothing was done",
+			name);
 	return 0;
 }
 

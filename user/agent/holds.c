@@ -73,7 +73,10 @@ static bool is_wanted(const struct hold *h)
 
 static const char *holder_name(const struct hold *h)
 {
-	return h->n_holders ? h->holders[0].policy->config->name : "operator";
+	if (h->n_holders)
+		return h->holders[0].policy->config->name;
+	/* What could not be let go at once outlives its holders. */
+	return h->claim && !h->by_operator ? h->claim->policy : "operator";
 }
 
 const char *hold_error_text(int error)
@@ -87,13 +90,16 @@ const char *hold_error_text(int error)
 	case ESRCH:
 		return "it is gone";
 	case ENOSPC:
-		return "the ledger is full; nothing is done that could be forgotten";
+		return "the ledger is full (256 claims), and nothing is done that could be "
+		       "forgotten; let something go (culprit thaw)";
 	case EIO:
-		return "the ledger cannot be written; nothing is done that could be forgotten";
+		return "the ledger cannot be written, and nothing is done that could be "
+		       "forgotten; see to the disk under state_dir";
 	case EAGAIN:
 		return "the guardian does not keep up; it is tried again";
 	case EHOSTDOWN:
-		return "the guardian is down; nothing is done that it could not undo";
+		return "the guardian is down, and nothing is done that it could not undo; it is "
+		       "started again each second";
 	case ENODATA:
 		return "nothing runs in it";
 	default:
@@ -142,6 +148,12 @@ static enum event_kind undone_kind(enum claim_action action)
 	return action == CLAIM_STOP ? EVENT_CONTINUED : EVENT_THAWED;
 }
 
+/* Does the fault lie with the agent rather than with the target? Then it is an error, and loud. */
+static bool is_ours(int error)
+{
+	return error == -ENOSPC || error == -EIO || error == -EHOSTDOWN;
+}
+
 /* Tries to claim the hold's target. What is refused stays a hold without a claim, told once, and is
  * tried again: the reason may go away while the signal still holds. */
 static void try_claim(struct agent *a, struct hold *h)
@@ -164,7 +176,7 @@ static void try_claim(struct agent *a, struct hold *h)
 	}
 	/* A target that is not running is left alone, and that is nothing to talk about. */
 	if (r != before && r != -ENODATA && r != -ESTALE && r != -ESRCH)
-		tell_hold(a, h, EVENT_REFUSED, hold_error_text(r));
+		tell_hold(a, h, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
 }
 
 /* One more policy for a target that is held already, or was let go by hand. */
@@ -243,8 +255,13 @@ static int undo(struct agent *a, struct hold *h, const char *why)
 		int r = act_undo(a->act, h->claim);
 
 		if (r < 0) {
-			tell_hold(a, h, EVENT_ERROR,
-				  "it could not be let go; it is tried again each second");
+			tell_hold(
+				a, h, EVENT_ERROR,
+				r == -EIO
+					? "it was let go, but the ledger cannot be written; see "
+					  "to the disk under state_dir, it is tried again each "
+					  "second"
+					: "it could not be let go; it is tried again each second");
 			return r;
 		}
 		told = h->action != CLAIM_TERMINATE && !external;

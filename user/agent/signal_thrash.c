@@ -269,10 +269,6 @@ int thrash_signal_build(struct agent *a)
 		rearm(a);
 		return 0;
 	}
-	if (!w->psi)
-		agent_degraded(
-			a, "no PSI on this kernel (psi=1 at boot switches it on); thrash is told "
-			   "from swap-in and swap-out alone");
 	/* All that a look needs is allocated now, not when memory is short. */
 	if (look(a) == 0) {
 		(void)thrash_keep(&w->calm, &w->now);

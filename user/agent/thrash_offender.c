@@ -154,8 +154,10 @@ static void say_reason(const struct agent_policy *p, const struct offender_choic
 		snprintf(who, sizeof(who), "its processes together");
 	if (choice->measure == OFFENDER_BY_GROWTH)
 		n = snprintf(buf, size,
-			     "memory thrashes, and %s grew by %llu MiB since it was calm", who,
-			     (unsigned long long)(o->growth_pages >> 8));
+			     "memory thrashes, and %s grew by %llu MiB since it was calm; it "
+			     "swapped in %llu pages in %llu ms",
+			     who, (unsigned long long)(o->growth_pages >> 8),
+			     (unsigned long long)o->swapin_pages, ms);
 	else
 		n = snprintf(
 			buf, size,

@@ -59,7 +59,8 @@ typedef void (*gpu_change_fn)(void *user, const struct gpu_change *change);
 
 /*
  * Opens, loads and proves the best source. *out is freed by gpu_close(). The pids in the options
- * are those of the initial pid namespace. -ENOTSUP: no source (gpu_status() says why).
+ * are those of the initial pid namespace. -ENOTSUP: no source; *out is set all the same, for
+ * gpu_status() to say why and for gpu_close(), but for nothing else.
  */
 int gpu_open(struct gpu_sense **out, const struct sense_options *options, gpu_change_fn fn,
 	     void *user);
