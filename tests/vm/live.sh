@@ -5,7 +5,7 @@
 #
 # What it runs was built on the host (make vm-tests). Nothing is skipped; the exit status is that of all tests.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 build=${CULPRIT_BUILD:-$PWD/build}
 export CULPRIT_BUILD=$build
 # Emulated, a test takes ten times as long, and a busy host makes it worse.
