@@ -299,7 +299,8 @@ unsigned int senses_each(const struct agent *a, const struct sense_status **out,
 	};
 	unsigned int n = ARRAY_SIZE(all) < max ? ARRAY_SIZE(all) : max;
 
-	memcpy(out, all, n * sizeof(*out));
+	for (unsigned int i = 0; i < n; i++)
+		out[i] = all[i];
 	return n;
 }
 

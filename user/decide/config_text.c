@@ -40,7 +40,7 @@ static int read_whole(const char *file, char **out, size_t *size)
 		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
 	if (st.st_size > CONFIG_FILE_MAX)
 		return -EFBIG;
-	data = malloc((size_t)st.st_size + 1);
+	data = calloc(1, (size_t)st.st_size + 1);
 	if (!data)
 		return -ENOMEM;
 	while (used < (size_t)st.st_size) {
@@ -192,7 +192,7 @@ static void continue_key(struct text_reader *reader, struct config_place place, 
 		return;
 	}
 	memset(joined + used, CONFIG_LINE_MARK, marks);
-	strcpy(joined + used + marks, line);
+	memcpy(joined + used + marks, line, strlen(line) + 1);
 	*to = joined;
 	reader->marked_to = index;
 }
@@ -236,6 +236,7 @@ static int split_lines(struct text_reader *reader, const char *data, size_t size
 	if (!text->lines)
 		return -ENOMEM;
 	for (const char *p = data, *end = data + size; index < text->n_lines; index++) {
+		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): read_whole() sets it */
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
 		size_t n = (size_t)((newline ? newline : end) - p);
 
