@@ -22,8 +22,14 @@
 
 static struct {
 	pid_t pid;
-	size_t waited; /* how many events, in the agent's order, were looked at */
+	size_t waited;	    /* how many events, in the agent's order, were looked at */
+	const char *source; /* what --source says, or NULL */
 } agent;
+
+void agent_force(const char *source)
+{
+	agent.source = source;
+}
 
 pid_t agent_pid(void)
 {
@@ -85,6 +91,10 @@ pid_t agent_spawn_with(const char *const *before, const char *const *options, co
 	argv[n++] = program;
 	argv[n++] = "--config";
 	argv[n++] = config;
+	if (agent.source) {
+		argv[n++] = "--source";
+		argv[n++] = agent.source;
+	}
 	for (unsigned int i = 0; options && options[i]; i++)
 		argv[n++] = options[i];
 	assert_true(n < ARRAY_SIZE(argv));
@@ -143,7 +153,7 @@ unsigned int agent_log_lines(void)
 pid_t agent_start_with(const char *const *before, const char *const *options, const char *text)
 {
 	agent_spawn_with(before, options, text);
-	if (!live_until(answers, NULL, 10000)) {
+	if (!live_until(answers, NULL, 30000)) {
 		agent_print_log();
 		fail_msg("culpritd does not answer");
 	}

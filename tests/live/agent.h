@@ -15,6 +15,8 @@
 pid_t agent_start(const char *text);
 /* The same without waiting for an answer; for configurations that must be refused. */
 pid_t agent_spawn(const char *text);
+/* Has the agents that are started from now on use one source, "SENSE=SOURCE" (NULL: the best). */
+void agent_force(const char *source);
 /* Both with programs before culpritd ("setpriv …") and options behind it; each list ends with NULL
  * and may be NULL. They start with an empty log. */
 pid_t agent_spawn_with(const char *const *before, const char *const *options, const char *text);

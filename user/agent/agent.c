@@ -551,8 +551,10 @@ static int open_all(struct agent *a)
 static void close_all(struct agent *a)
 {
 	/* Letting go comes first; nothing else matters as much. */
-	if (a->act)
+	if (a->act) {
+		holds_release_all(a, "the agent ends");
 		act_free(a->act);
+	}
 	if (a->events)
 		events_flush(a->events);
 	if (a->feed)

@@ -102,6 +102,12 @@ struct agent_budget {
 	uint64_t window_ns;
 };
 
+struct holder {
+	struct agent_policy *policy;
+	/* Thawed by hand: the policy keeps off this target until its signal has been quiet. */
+	bool off;
+};
+
 /* One target that is held, by whom, and the claim that holds it. */
 struct hold {
 	bool used;
@@ -109,12 +115,10 @@ struct hold {
 	enum claim_action action;
 	struct claim *claim; /* NULL: shadow mode, or refused (error) */
 	int error;	     /* why there is no claim; told once */
-	struct agent_policy *holders[MAX_HOLDERS];
+	struct holder holders[MAX_HOLDERS];
 	unsigned int n_holders;
 	bool by_operator;
 	uint64_t operator_until_ns; /* 0: until thawed */
-	bool let_go;	/* thawed by hand: its policies keep off until they have been quiet */
-	bool releasing; /* the kernel did not take the undoing yet */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
 };
@@ -126,6 +130,7 @@ struct agent {
 	sd_event *event;
 	struct options options;
 	struct config *config;
+	unsigned int n_cpus; /* for messages; asked for once, because asking reads a file */
 
 	struct cgroupfs cgroups;
 	struct ledger *ledger;
@@ -222,6 +227,16 @@ void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
 void policy_resume(struct agent *a, struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
 
+/* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
+/* Why it begins to hold: what was seen, of whom, against what (cpu and gpu). */
+void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size);
+/* Why it lets go. */
+void words_end(const struct agent_policy *p, char *buf, size_t size);
+/* What would make it let go. */
+void words_undo(const struct agent_policy *p, char *buf, size_t size);
+/* And when it does so at the latest; "" when nothing limits it. */
+void words_latest(const struct agent_policy *p, char *buf, size_t size);
+
 /* signal_cpu.c */
 void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing);
 double cpu_signal_value(struct agent *a, struct agent_policy *p);
@@ -243,7 +258,7 @@ double thrash_signal_value(struct agent *a, struct agent_policy *p);
 int thrash_signal_build(struct agent *a);
 void thrash_signal_free(struct agent *a);
 void thrash_signal_pulse(struct agent *a, uint64_t now_ns);
-/* Finds the offender and holds it; called when a thrash policy begins. */
+/* thrash_offender.c: finds the offender and holds it; called when a thrash policy begins. */
 void thrash_signal_begin(struct agent *a, struct agent_policy *p);
 
 /* holds.c */
@@ -256,7 +271,9 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 void holds_release(struct agent *a, struct agent_policy *p, const char *why);
 /* Reload: the new policy holds what the old one held. */
 void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p);
+/* By hand: lets the target go; its policies keep off it until they have been quiet. */
 void hold_release_one(struct agent *a, struct hold *h, const char *why);
+void holds_release_all(struct agent *a, const char *why);
 void holds_retry(struct agent *a, uint64_t now_ns);
 struct hold *hold_find(struct agent *a, const struct target *target);
 bool holds_any(const struct agent *a);
@@ -264,8 +281,10 @@ bool holds_any(const struct agent *a);
 const char *hold_error_text(int error);
 void holds_news(void *agent, enum act_news news, struct claim *claim);
 
-/* sampler.c: two looks at the counters make the rates of `top` */
-void sampler_top(struct agent *a, struct varlink_call *call);
+/* top.c */
+void top_answer(struct agent *a, struct varlink_call *call);
+
+/* sampler.c: the looks from which top.c makes rates */
 void sampler_free(struct agent *a);
 void sampler_pulse(struct agent *a, uint64_t now_ns);
 /* A cgroup was removed: its counters go to its parent's total. */

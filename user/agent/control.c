@@ -58,7 +58,7 @@ static void get_status(void *agent, struct varlink_call *call, json_t *parameter
 static void get_top(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	if (no_parameters(call, parameters))
-		sampler_top(agent, call);
+		top_answer(agent, call);
 }
 
 static void why(void *agent, struct varlink_call *call, json_t *parameters)

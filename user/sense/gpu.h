@@ -76,8 +76,8 @@ int gpu_dispatch(struct gpu_sense *gpu);
  * Sets which devices are watched, by globs of character nodes (NULL-terminated array). The
  * companions by which kinds of holders are told apart (nvidiactl, modeset, uvm, render nodes) are
  * added by the sense itself. Called again when nodes appear: what stays keeps its index and its
- * counter. The number of wanted devices, -E2BIG when there are more than CULPRIT_GPU_DEVICES, or
- * -errno.
+ * counter. The number of wanted devices, -E2BIG when there are more than CULPRIT_GPU_DEVICES,
+ * -ENOTSUP without a source, or -errno.
  */
 int gpu_set_devices(struct gpu_sense *gpu, const char *const *globs);
 /* Attaches or detaches what costs other programs something. 0 or -errno (then it is detached). */
