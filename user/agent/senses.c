@@ -110,7 +110,10 @@ static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int
 	if (r < 0)
 		return r;
 	(void)sd_event_source_set_priority(source, priority);
-	return sd_event_source_set_floating(source, 1);
+	r = sd_event_source_set_floating(source, 1);
+	/* The loop has a reference of its own now. */
+	sd_event_source_unref(source);
+	return r;
 }
 
 static const char *const *const sources[SENSES] = { cpu_sources, gpu_sources, swap_sources,
