@@ -51,24 +51,31 @@ obj         = $(patsubst %.c,$(B)/%.o,$(1))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(wildcard tests/unit/test_*.c))
 UNIT_LIB   := $(call obj,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 LIVE_TESTS := $(patsubst tests/live/%.c,$(B)/tests/live/%,$(wildcard tests/live/test_*.c))
+VM_TESTS   := $(B)/tests/vm/rungs $(B)/tests/vm/cuse_gpu
 LIVE_LIB   := $(call obj,$(filter-out tests/live/test_%,$(wildcard tests/live/*.c)))
 BENCHES    := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
 C_FILES    := $(wildcard bpf/*.[ch] include/culprit/*.h user/*/*.[ch] tests/*/*.[ch])
 
+AS_OWNER   := scripts/as-owner.sh
+
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all deps help tests clean unit live check bench vm-service asan format format-check tidy demo install uninstall
+.PHONY: FORCE all deps help tests clean unit live check vm-tests vm-live vm-service bench asan format format-check \
+	tidy demo install uninstall
 
+# What is built belongs to the owner of the tree, also under sudo (AS_OWNER); and in a make of its
+# own, which sees the packages that deps has just installed.
 all: deps
-	@$(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit
 
 help:
 	@echo 'make               build $(B)/culpritd and $(B)/culprit (installs missing packages when root)'
 	@echo 'make demo          (root) see it work: CPU, GPU and swap, on this machine, in under a minute'
 	@echo 'make check         (root) unit tests and live tests on this kernel'
 	@echo 'make unit          unit tests alone; no root needed'
-	@echo 'make bench         (root) the figures of the README, as JSON'
+	@echo 'make vm-live       (root) live tests and every rung of every sense on KERNEL=$(KERNEL), in qemu'
 	@echo 'make vm-service    (root) the systemd unit in a virtual machine, with everything that can befall it'
+	@echo 'make bench         (root) the figures of the README, as JSON'
 	@echo 'make asan          the unit and live tests under the address and undefined-behaviour sanitizers'
 	@echo 'make format-check  is every file as clang-format would write it?'
 	@echo 'make tidy          clang-tidy'
@@ -135,6 +142,15 @@ $(B)/tests/live/%: $(B)/tests/live/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
 	$(call tell,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -luring -lpthread -o $@
 
+$(B)/tests/vm/rungs: $(call obj,$(wildcard tests/vm/rung*.c)) $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -o $@
+
+$(B)/tests/vm/cuse_gpu.o: CPPFLAGS += $(shell pkg-config --cflags-only-I fuse3)
+$(B)/tests/vm/cuse_gpu: $(B)/tests/vm/cuse_gpu.o
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(shell pkg-config --libs fuse3) -o $@
+
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIVE_LIB) $(UNIT_LIB) $(B)/libculprit.a
 	$(call tell,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -lm -o $@
@@ -147,22 +163,37 @@ $(B)/tests/demo/load: $(B)/tests/demo/load.o
 
 # --- tests -------------------------------------------------------------------------------------
 
-tests: $(UNIT_TESTS) $(LIVE_TESTS)
+tests: $(B)/culpritd $(B)/culprit $(B)/tests/demo/load $(UNIT_TESTS) $(LIVE_TESTS)
 
-unit: $(UNIT_TESTS)
+unit:
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(UNIT_TESTS)
 	@tests/run.sh $(UNIT_TESTS)
 
-live: all $(LIVE_TESTS)
+live: deps
+	@$(AS_OWNER) $(MAKE) --no-print-directory tests
 	@CULPRIT_BUILD=$(abspath $(B)) tests/run.sh --live $(LIVE_TESTS)
 
-check:
-	@scripts/deps.sh
-	@$(MAKE) --no-print-directory unit
-	@$(MAKE) --no-print-directory live
+# KERNEL is one that scripts/vm.sh knows.
+KERNEL ?= 6.1
 
-bench: all
+vm-tests:
 	@scripts/deps.sh
-	@$(MAKE) --no-print-directory $(BENCHES)
+	@$(MAKE) --no-print-directory all $(LIVE_TESTS) $(VM_TESTS)
+
+vm-live: vm-tests
+	@CULPRIT_BUILD=$(abspath $(B)) scripts/vm.sh --kernel $(KERNEL) --mem 1024 --swap 512 --timeout 3000 -- \
+		tests/vm/live.sh
+
+check:
+	@test "$$(id -u)" = 0 || { echo 'make check loads BPF programs into this kernel, so it has to be root:' \
+		'sudo make check (make unit runs the tests that need no root)' >&2; exit 1; }
+	@scripts/deps.sh
+	@$(AS_OWNER) $(MAKE) --no-print-directory tests
+	@CULPRIT_BUILD=$(abspath $(B)) tests/run.sh $(UNIT_TESTS) --live $(LIVE_TESTS)
+
+bench:
+	@scripts/deps.sh
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit $(BENCHES)
 	@CULPRIT_BUILD=$(abspath $(B)) tests/bench/run.sh $(BENCHES)
 
 vm-service: all
@@ -183,7 +214,8 @@ format-check:
 	@clang-format --dry-run -Werror $(C_FILES)
 	@echo 'format-check: $(words $(C_FILES)) files are as clang-format writes them'
 
-tidy: $(SKELS)
+tidy:
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(SKELS)
 	@clang-tidy --quiet $(filter-out bpf/% tests/%,$(filter %.c,$(C_FILES))) -- \
 		-std=gnu17 $(CPPFLAGS) 2>&1 | grep -v 'warnings generated\|Suppressed\|Use -header' ; \
 		test $${PIPESTATUS[0]:-0} -eq 0

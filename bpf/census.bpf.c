@@ -86,13 +86,15 @@ static void read_percpu_pages(const struct mm_struct___percpu *mm, struct mm_pag
 	}
 }
 
-/* Until 6.1 each thread keeps back up to 64 faults' worth of its own (SPLIT_RSS_COUNTING). */
+/*
+ * Until 6.1 each thread keeps back up to 64 faults' worth of its own (SPLIT_RSS_COUNTING). Read
+ * whole: the verifier of 6.1 does not follow an array whose elements are of a typedef ("Type
+ * 'atomic_long_t' is not a struct").
+ */
 static void read_atomic_pages(const struct mm_struct___atomic *mm, struct mm_pages *pages)
 {
-	pages->of[MM_FILEPAGES] = mm->rss_stat.count[MM_FILEPAGES].counter;
-	pages->of[MM_ANONPAGES] = mm->rss_stat.count[MM_ANONPAGES].counter;
-	pages->of[MM_SWAPENTS] = mm->rss_stat.count[MM_SWAPENTS].counter;
-	pages->of[MM_SHMEMPAGES] = mm->rss_stat.count[MM_SHMEMPAGES].counter;
+	_Static_assert(sizeof(mm->rss_stat.count) == sizeof(pages->of), "one count for each kind");
+	bpf_probe_read_kernel(pages->of, sizeof(pages->of), &mm->rss_stat.count);
 }
 
 /* Counters of running threads can be below zero for a moment. */
@@ -126,7 +128,7 @@ static void place(struct task_struct *task, struct culprit_process *p)
 	struct cgroup *cgroup = task->cgroups->dfl_cgrp;
 
 	p->cgroup = cgroup->kn->id;
-	if (cgroup->freezer.e_freeze)
+	if (is_frozen(cgroup))
 		p->flags |= CULPRIT_PROCESS_FROZEN;
 }
 

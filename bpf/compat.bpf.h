@@ -75,6 +75,32 @@ enum mm_counter {
 	NR_MM_COUNTERS,
 };
 
+/* --- freezing -----------------------------------------------------------------------------------
+ */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* Whether a cgroup or one above it is to be frozen: a counter on 6.1, a bool on 6.18. CO-RE changes
+ * the width of a load only where neither type has a sign, so it is read by its size. */
+struct cgroup_freezer_state___any {
+	bool e_freeze;
+};
+struct cgroup___freezer {
+	struct cgroup_freezer_state___any freezer;
+};
+
+#pragma clang attribute pop
+
+static __always_inline bool is_frozen(struct cgroup *cgroup)
+{
+	const struct cgroup___freezer *c = (const void *)cgroup;
+	int e_freeze = 0;
+
+	bpf_probe_read_kernel(&e_freeze, bpf_core_field_size(c->freezer.e_freeze),
+			      &c->freezer.e_freeze);
+	return e_freeze;
+}
+
 /* Until 5.16 (bcf9033e5449, "sched: move CPU field back into thread_info"). */
 struct task_struct___cpu {
 	unsigned int cpu;

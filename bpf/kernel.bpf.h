@@ -40,16 +40,11 @@ struct cgroup_subsys_state {
 	struct cgroup_subsys_state *parent;
 };
 
-struct cgroup_freezer_state {
-	bool e_freeze;
-};
-
 struct cgroup {
 	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
-	struct cgroup_freezer_state freezer;
 };
 
 struct css_set {

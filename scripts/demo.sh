@@ -3,18 +3,25 @@
 # kernel events. Everything happens in cgroups that it makes; nothing of it stays, also after Ctrl-C.
 #
 #   make demo      or      scripts/demo.sh        (as root)
-set -euo pipefail
+#
+# TMPDIR (default /var/tmp) has to have room for a swap file of 256 MiB if the machine has no swap.
+set -Eeuo pipefail
+# Nothing should fail without saying so; this is for what nobody thought of.
+trap 'printf "demo: line %s failed: %s\n" "$LINENO" "$BASH_COMMAND" >&2' ERR
 cd "$(dirname "$0")/.."
+set -- "$PWD/scripts/demo.sh" "$@"
 
 # An ordinary user's PATH (and some su) lacks these on Debian; swapon, losetup and bpftool live there.
 PATH=$PATH:/usr/sbin:/sbin
 export LC_ALL=C
 
+build=$PWD/build
+load=$build/tests/demo/load
 name=culprit-demo-$$
-tmp='' cg='' v1='' agent='' follow='' swap='' loop='' node='' enabled_memory=''
-children=()
+pins=/sys/fs/bpf/$name
+tmp='' cg='' v1='' mount='' gpu='' last='' event='' agent='' janitor=''
 
-if [[ -t 1 && -z ${NO_COLOR:-} ]]; then
+if [[ -t 1 && -z ${NO_COLOR:-} && ${TERM:-dumb} != dumb ]]; then
 	bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'
 else
 	bold='' dim='' plain=''
@@ -28,237 +35,31 @@ die() {
 	exit 1
 }
 
-# --- the way out --------------------------------------------------------------------------------
-
-kill_cgroup() { # DIR: ends whatever runs in it and below
-	[[ -d $1 ]] || return 0
-	local file pid
-	while IFS= read -r file; do
-		echo 0 2>/dev/null >"${file%/*}/cgroup.freeze" || true
-		while IFS= read -r pid; do
-			kill -KILL "$pid" 2>/dev/null || true
-			kill -CONT "$pid" 2>/dev/null || true
-		done <"$file"
-	done < <(find "$1" -name cgroup.procs 2>/dev/null)
-}
-
-remove_cgroup() { # DIR: bottom up; a killed task leaves its cgroup a little later
-	local i
-	for ((i = 0; i < 100; i++)); do
-		[[ -d $1 ]] || return 0
-		find "$1" -depth -type d -exec rmdir {} + 2>/dev/null || true
-		[[ -d $1 ]] || return 0
-		sleep 0.05
-	done
-	printf 'demo: %s could not be removed\n' "$1" >&2
-}
-
-cleanup() {
-	local pid
-	trap - EXIT
-	trap '' INT TERM HUP
-	if [[ -n $follow ]]; then
-		kill "$follow" 2>/dev/null || true
-		wait "$follow" 2>/dev/null || true
-	fi
-	if [[ -n $agent ]]; then
-		kill -TERM "$agent" 2>/dev/null || true
-		wait "$agent" 2>/dev/null || true
-	fi
-	[[ -z $tmp ]] || "$build/culpritd" --release --state-dir "$tmp/state" --pin-dir "/sys/fs/bpf/$name" \
-		>/dev/null 2>&1 || true
-	[[ -z $cg ]] || kill_cgroup "$cg"
-	for pid in ${children[@]+"${children[@]}"}; do
-		kill -KILL "$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	[[ -z $cg ]] || remove_cgroup "$cg"
-	[[ -z $v1 ]] || remove_cgroup "$v1"
-	[[ -z $enabled_memory ]] || echo -memory 2>/dev/null >"$mount/cgroup.subtree_control" || true
-	[[ -z $swap ]] || swapoff "$swap" || true
-	[[ -z $loop ]] || losetup -d "$loop" || true
-	[[ -z $node ]] || rm -f "$node"
-	[[ -z $tmp ]] || rm -rf "$tmp"
-}
+# shellcheck source=scripts/demo/stage.sh disable=SC1091
+. scripts/demo/stage.sh
 
 interrupted() {
+	trap '' INT TERM HUP PIPE
+	trap - EXIT
 	say
-	say "demo: interrupted; cleaning up"
+	say "demo: interrupted; putting everything back"
 	cleanup
+	dismiss_janitor
 	exit 130
 }
 
-# --- getting ready ------------------------------------------------------------------------------
+# shellcheck disable=SC2317  # called by the trap
+ended() {
+	local status=$?
+	trap '' INT TERM HUP PIPE
+	cleanup
+	dismiss_janitor
+	exit "$status"
+}
 
-# Under sudo in a user's clone the tree stays the user's: what is built is built as its owner.
 build_all() {
-	local owner
-	owner=$(stat -c %U .)
-	scripts/deps.sh
-	if [[ $owner != root && $owner != UNKNOWN && $(stat -c %u .) != 0 ]]; then
-		runuser -u "$owner" -- make --no-print-directory -s build/culpritd build/culprit build/tests/demo/load
-	else
-		make --no-print-directory -s build/culpritd build/culprit build/tests/demo/load
-	fi
-}
-
-# The v2 hierarchy with nothing left out; on a hybrid host it is not /sys/fs/cgroup itself.
-find_cgroup2() {
-	mount=$(awk '$4 == "/" { for (i = 6; i < NF; i++) if ($i == "-" && $(i + 1) == "cgroup2") { print $5; exit } }' \
-		/proc/self/mountinfo)
-	[[ -n $mount ]] || die "no cgroup v2 hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup"
-}
-
-make_cgroups() {
-	local g
-	cg=$mount/$name
-	mkdir "$cg"
-	for g in background foreground gpu-job gpu-user thrasher; do
-		mkdir "$cg/$g"
-	done
-}
-
-# 64 MiB for the thrasher, by whichever hierarchy has the memory controller here.
-limit_memory() {
-	local v1mount
-	if grep -qw memory "$mount/cgroup.controllers"; then
-		if ! grep -qw memory "$mount/cgroup.subtree_control"; then
-			echo +memory >"$mount/cgroup.subtree_control"
-			enabled_memory=1
-		fi
-		echo +memory >"$cg/cgroup.subtree_control"
-		echo 64M >"$cg/thrasher/memory.max"
-		return
-	fi
-	v1mount=$(awk '$3 == "cgroup" && $4 ~ /(^|,)memory(,|$)/ { print $2; exit }' /proc/mounts)
-	[[ -n $v1mount ]] || die "no memory controller on this machine (cgroup_disable=memory?); boot without it"
-	v1=$v1mount/$name
-	mkdir "$v1"
-	echo $((64 << 20)) >"$v1/memory.limit_in_bytes"
-}
-
-# A swap file of our own, unless the machine has a real one; zram alone would hide the disk's cost.
-make_swap() {
-	local file=$tmp/swap
-	if awk 'NR > 1 && $1 !~ /zram/ { found = 1 } END { exit !found }' /proc/swaps; then
-		note "swap: this machine's own"
-		return
-	fi
-	dd if=/dev/zero of="$file" bs=1M count=256 status=none
-	chmod 600 "$file"
-	mkswap "$file" >/dev/null
-	if swapon -p 32000 "$file" 2>/dev/null; then
-		swap=$file
-		note "swap: a file of our own, 256 MiB"
-		return
-	fi
-	# Overlay, tmpfs and some others cannot hold a swap file; a loop device over it can.
-	modprobe loop 2>/dev/null || true
-	loop=$(losetup --find --show "$file") || die "neither a swap file nor a loop device can be had in $tmp"
-	swapon -p 32000 "$loop" || die "$loop: swapon failed"
-	swap=$loop
-	note "swap: a loop device of our own, 256 MiB"
-}
-
-# The real GPU where there is a free one; else a node whose driver does nothing (/dev/full's number).
-choose_gpu() {
-	local real
-	for real in /dev/nvidia[0-9]*; do
-		[[ -c $real ]] || continue
-		if [[ -z $(find /proc/[0-9]*/fd -lname "$real" 2>/dev/null | head -n 1) ]]; then
-			gpu=$real
-			note "GPU: the real $gpu"
-			return
-		fi
-	done
-	for node in "$tmp/nvidia0" "/dev/$name"; do
-		mknod "$node" c 1 7
-		# A file system mounted nodev makes it but does not open it.
-		if : 2>/dev/null <"$node"; then
-			gpu=$node
-			note "GPU: none that is free here; a stand-in node, $gpu"
-			return
-		fi
-		rm -f "$node"
-	done
-	die "no directory here lets a device node be opened"
-}
-
-write_config() {
-	cat >"$tmp/culprit.conf" <<-EOF
-		[agent]
-		only      = /$name
-		state_dir = $tmp/state
-		socket    = $tmp/control
-		pin_dir   = /sys/fs/bpf/$name
-		log_level = warning
-
-		[workload background-hog]
-		cgroup = /$name/background
-
-		[workload gpu-job]
-		cgroup = /$name/gpu-job
-
-		[policy foreground-first]
-		signal = cpu
-		of     = cgroup:/$name/foreground
-		window = 250ms
-		enter  = 0.2cpu
-		grace  = 2s
-		action = freeze
-		target = background-hog
-
-		[policy gpu-wanted]
-		signal  = gpu
-		devices = $gpu
-		grace   = 2s
-		action  = freeze
-		target  = gpu-job
-
-		[policy thrashing]
-		signal = thrash
-		action = freeze
-		target = offender
-	EOF
-}
-
-client() { "$build/culprit" --socket "$tmp/control" "$@"; }
-
-start_agent() {
-	"$build/culpritd" --config "$tmp/culprit.conf" >"$tmp/agent.log" 2>&1 &
-	agent=$!
-	local i
-	for ((i = 0; i < 200; i++)); do
-		client ping >/dev/null 2>&1 && break
-		kill -0 "$agent" 2>/dev/null || break
-		sleep 0.05
-	done
-	if ! client ping >/dev/null; then
-		cat "$tmp/agent.log" >&2
-		die "the agent did not start"
-	fi
-	client events --follow --json >"$tmp/events" 2>/dev/null &
-	follow=$!
-}
-
-# Ends the work in a cgroup; without the wait the shell would report each killed child.
-end_work() { # DIR
-	{
-		kill_cgroup "$1"
-		wait "${children[@]}" || true
-	} 2>/dev/null
-	children=()
-}
-
-# start CGROUP COMMAND...: runs it there from its first instruction on
-start() {
-	local group=$cg/$1
-	shift
-	# shellcheck disable=SC2016  # the inner shell expands these
-	sh -c 'echo $$ >"$0/cgroup.procs"; [ -z "$1" ] || echo $$ >"$1/cgroup.procs"; shift; exec "$@"' \
-		"$group" "${joined_v1:-}" "$@" >"$tmp/out.${group##*/}" 2>&1 &
-	children+=($!)
-	last=$!
+	scripts/deps.sh --demo
+	scripts/as-owner.sh make --no-print-directory -s build/culpritd build/culprit build/tests/demo/load
 }
 
 # --- watching -----------------------------------------------------------------------------------
@@ -267,105 +68,169 @@ field() { # KEY: a number or a string of the JSON line on stdin
 	grep -oE "\"$1\": *(\"([^\"\\\\]|\\\\.)*\"|[^,}]*)" | head -n 1 | sed -E 's/^"[^"]*": *//; s/^"(.*)"$/\1/'
 }
 
-# wait_event EVENT POLICY SECONDS: the first such event after those already seen, in $event
+# wait_event EVENT POLICY SECONDS: the first such event after the last one that was waited for, in $event
 seen=0
 wait_event() {
-	local i
+	local i found
 	for ((i = 0; i < $3 * 20; i++)); do
-		event=$(tail -n +$((seen + 1)) "$tmp/events" | grep "\"event\": *\"$1\"" | grep "\"policy\": *\"$2\"" |
-			head -n 1 || true)
-		if [[ -n $event ]]; then
-			seen=$(wc -l <"$tmp/events")
+		lives "$agent" || break
+		found=$(awk -v from="$seen" -v kind="\"event\": *\"($1)\"" -v policy="\"policy\": *\"$2\"" \
+			'NR > from && $0 ~ kind && $0 ~ policy { print NR " " $0; exit }' "$tmp/events")
+		if [[ -n $found ]]; then
+			seen=${found%% *} event=${found#* }
 			return 0
 		fi
 		sleep 0.05
 	done
 	say
-	say "demo: no '$1' event of $2 within $3 s; what the agent says:" >&2
+	say "demo: no '$1' event of $2 came within $3 s, or the agent ended; what it says:" >&2
 	cat "$tmp/agent.log" "$tmp/events" >&2
 	client status >&2 || true
 	exit 1
 }
 
-milliseconds() { awk -v us="${1:-0}" 'BEGIN { printf "%.2f ms", us / 1000 }'; }
+# The event's latency, where the agent could tell it.
+after() { # WHAT
+	local us
+	us=$(field latency_us <<<"$event")
+	[[ -z $us ]] || awk -v us="$us" -v what="$1" 'BEGIN { printf ", %.2f ms after %s", us / 1000, what }'
+}
+
+why() { note "why: $(field reason <<<"$event")"; }
+cpu_used() { awk '$1 == "usage_usec" { print $2 }' "$cg/$1/cpu.stat"; }
 pswpin() { awk '$1 == "pswpin" { print $2 }' /proc/vmstat; }
+
+# What cpu.stat, which is not ours, says of a cgroup that is held.
+witness() { # CGROUP
+	local before after
+	before=$(cpu_used "$1")
+	sleep 1
+	after=$(cpu_used "$1")
+	note "for a second from now on its cpu.stat counts $((after - before)) µs of CPU time"
+}
 
 # --- the three scenes ---------------------------------------------------------------------------
 
 scene_cpu() {
-	title "1. CPU: background work yields when the foreground wants the machine"
+	local job
+	title "1. CPU: background work makes room when the foreground is busy"
 	start background "$load" spin
-	note "background hog: pid $last, busy on a CPU"
+	job=$last
+	note "a background job, pid $job, keeps a CPU busy; it is to yield when the foreground uses 0.20 CPUs"
 	sleep 0.5
-	say "  a foreground program starts …"
 	start foreground "$load" spin 3
+	say "  a foreground program starts, pid $last, and works for 3 s …"
 	wait_event frozen foreground-first 10
-	say "  ${bold}frozen${plain}: /$name/background, $(milliseconds "$(field latency_us <<<"$event")") after the kernel saw the budget crossed"
-	note "$(field reason <<<"$event")"
+	say "  ${bold}frozen${plain}: the background job$(after "the kernel saw the 0.20 CPUs used up")"
+	why
+	witness background
 	wait_event thawed foreground-first 20
-	say "  ${bold}thawed${plain}: the foreground has been quiet for the grace time of 2 s"
-	end_work "$cg/background"
+	say "  ${bold}thawed${plain}: the foreground has been quiet for 2 s, the job goes on"
+	end_work background "$job" "$last"
 }
 
 scene_gpu() {
-	title "2. GPU: the job on it yields to whoever opens it"
+	local job try
+	title "2. GPU: the job on it makes room for whoever opens it"
 	start gpu-job "$load" spin
-	note "the job: pid $last"
+	job=$last
+	note "a job, pid $job, is at work; it is to yield when somebody else opens $gpu"
 	sleep 0.3
-	say "  someone opens $gpu …"
-	start gpu-user "$load" hold "$gpu" 2
-	wait_event frozen gpu-wanted 10
-	say "  ${bold}frozen${plain}: /$name/gpu-job, $(milliseconds "$(field latency_us <<<"$event")") after the open"
-	note "$(field reason <<<"$event")"
+	for ((try = 1; try <= 3; try++)); do
+		start gpu-user "$load" hold "$gpu" 2
+		say "  somebody opens it, pid $last, and keeps it for 2 s …"
+		wait_event frozen gpu-wanted 10
+		say "  ${bold}frozen${plain}: the job$(after "the open")"
+		why
+		[[ $(field pid <<<"$event") != "$last" ]] || break
+		note "that was a program of yours that uses a device with the same number; once more"
+		wait_event thawed gpu-wanted 60
+	done
+	witness gpu-job
 	wait_event thawed gpu-wanted 20
-	say "  ${bold}thawed${plain}: the GPU has been free for the grace time of 2 s"
-	end_work "$cg/gpu-job"
+	say "  ${bold}thawed${plain}: nobody has had it open for 2 s, the job goes on"
+	end_work gpu-job "$job" "$last"
+}
+
+# Swap-ins since the agent started: of PID, and of all together (kernel threads among them).
+swap_ins() { # PID
+	local kernel
+	client top --once --json >"$tmp/top"
+	one=$(pages_of "\"pid\": *$1,")
+	all=$(pages_of '"path": *"/",')
+	kernel=$(grep -oE '"kernel": *\{[^{}]*\}' "$tmp/top" | field swapin_pages)
+	all=$((all + kernel))
+}
+
+# The swap-ins of the object of $tmp/top that has this member; one without any need not be there.
+pages_of() { # MEMBER
+	local pages
+	pages=$(grep -oE "\{[^{}]*$1[^{}]*\}" "$tmp/top" | field swapin_pages) || true
+	echo "${pages:-0}"
 }
 
 scene_swap() {
-	local before pid counted
+	local begin begin_all one all kernel
 	title "3. Swap: who thrashes is named exactly, and frozen"
 	make_swap
-	before=$(pswpin)
-	joined_v1=$v1 start thrasher "$load" thrash 128
-	pid=$last
-	say "  a process touches 128 MiB at random where 64 MiB are allowed …"
-	wait_event frozen thrashing 20
+	swap_ins 0
+	begin=$(pswpin) begin_all=$all
+	start thrasher "$load" thrash 128
+	say "  a program starts, pid $last, that touches 128 MiB at random where it may have 64 MiB …"
+	wait_event 'frozen|stopped' thrashing 30
+	say "  ${bold}frozen${plain}: pid $last, whose memory does not fit"
+	why
+	# What was under way when it was frozen has to arrive.
 	sleep 0.3
-	counted=$(client top --once --json | grep -o "{[^{}]*\"pid\": *$pid,[^{}]*}" | field swapin_pages)
-	say "  ${bold}frozen${plain}: pid $pid"
-	note "$(field reason <<<"$event")"
-	say "  swap-ins counted for pid $pid: ${bold}${counted:-?}${plain}; the kernel's own pswpin rose by ${bold}$(($(pswpin) - before))${plain}"
+	swap_ins "$last"
+	kernel=$(($(pswpin) - begin))
+	say "  pages swapped in, as culprit counted: ${bold}$one${plain} by pid $last, $((all - begin_all - one)) by everybody else"
+	say "  pages swapped in, as the kernel's own counter (pswpin) has it: ${bold}$kernel${plain} for the whole machine"
 }
 
-main() {
-	((EUID == 0)) || die "it loads BPF programs and freezes cgroups: run it as root (sudo make demo)"
-	build=$PWD/build
-	load=$build/tests/demo/load
-	trap cleanup EXIT
-	trap interrupted INT TERM HUP
-	build_all
-	tmp=$(mktemp -d "/var/tmp/$name.XXXXXX")
-	chmod 755 "$tmp"
-	title "culprit: what makes this machine slow, exactly, and stopped in time"
-	find_cgroup2
+show() {
+	local begin=$EPOCHREALTIME left
+	title "culprit: says what makes this machine slow, stops it in time, and always lets it go again"
+	note "Linux $(uname -r), $(nproc) CPUs. The agent may touch nothing but /$name, cgroups made for this show."
 	make_cgroups
 	choose_gpu
 	limit_memory
 	write_config
 	start_agent
-	note "kernel $(uname -r); the agent acts on /$name only"
 	scene_cpu
 	scene_gpu
 	scene_swap
-	title "culprit top --once"
+	title "\$ culprit top --once"
 	client top --once
-	title "culprit why"
-	client why background-hog
-	client why gpu-job
-	client why "pid:$last"
+	for left in background-job gpu-job "pid:$last"; do
+		title "\$ culprit why $left"
+		client why "$left"
+	done
 	cleanup
-	title "Everything is gone again: no cgroup, no pin, no swap file, no process."
+	left=$(leftovers)
+	[[ -z $left ]] || die "this was left behind:"$'\n'"$left"
+	title "$(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "That took %.0f s.", b - a }') Nothing is left of it: no cgroup, pin, swap, loop device, node, file or process."
+}
+
+main() {
+	local self=$1
+	if [[ ${2:-} == --clean-up-after ]]; then
+		janitor_main "$3" "$4"
+		exit 0
+	fi
+	((EUID == 0)) || die "it loads BPF programs and freezes cgroups, so it has to be root: sudo make demo"
+	build_all
+	find_hierarchies
+	# Made under a name that nobody could guess, and known before it is there.
+	tmp=${TMPDIR:-/var/tmp}/$name-$SRANDOM
+	trap ended EXIT
+	trap interrupted INT TERM HUP PIPE
+	if ! mkdir -m 755 "$tmp"; then
+		tmp=''
+		die "${TMPDIR:-/var/tmp} cannot be written; set TMPDIR to a directory on a disk"
+	fi
+	start_janitor "$self"
+	show
 }
 
 main "$@"

@@ -1,20 +1,15 @@
 #!/usr/bin/env bash
 # Runs test programs one after the other and sums up what cmocka says of them.
 #
-#   tests/run.sh [--live] PROGRAM...
+#   tests/run.sh [PROGRAM...] [--live PROGRAM...]
 #
-# With --live the tests need root and a kernel that loads BPF: without either this fails, it never
+# Those behind --live need root and a kernel that loads BPF: without either this fails, it never
 # skips (a green run must mean that the programs ran in a kernel).
 set -uo pipefail
 
-live=0
-if [[ ${1:-} == --live ]]; then
-	live=1
-	shift
-	if ((EUID != 0)); then
-		echo "run.sh: the live tests load BPF programs and freeze cgroups; run them as root" >&2
-		exit 1
-	fi
+if [[ " $* " == *' --live '* ]] && ((EUID != 0)); then
+	echo "run.sh: the live tests load BPF programs and freeze cgroups; run them as root" >&2
+	exit 1
 fi
 if (($# == 0)); then
 	echo "run.sh: no test programs given" >&2
@@ -25,6 +20,12 @@ passed=0 failed=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 for t in "$@"; do
+	if [[ $t == --live ]]; then
+		echo "live tests, on Linux $(uname -r):"
+		continue
+	fi
+	# Some take half a minute: whoever looks on wants to see which one.
+	[[ ! -t 1 ]] || printf '...   %s\r' "$(basename "$t")"
 	start=$EPOCHREALTIME
 	# A hanging test is a failing test; live tests that take minutes do not belong into check.
 	timeout --kill-after=10 "${CULPRIT_TEST_TIMEOUT:-240}" "$t" >"$log" 2>&1
@@ -40,11 +41,13 @@ for t in "$@"; do
 	passed=$((passed + ok)) failed=$((failed + bad))
 	if ((rc == 0 && bad == 0)); then
 		printf 'ok    %-36s %3d tests %6s s\n' "$(basename "$t")" "$ok" "$took"
+		grep '^| ' "$log" # a table, for people
 	else
 		printf 'FAIL  %-36s %3d ok, %d failed, exit %d, %s s\n' "$(basename "$t")" "$ok" "$bad" "$rc" "$took"
-		sed 's/^/      | /' "$log"
+		# Of those that passed nobody needs to read.
+		awk '/^\[ RUN / { run = $0; next } /^\[       OK / { run = ""; next }
+			run { print "      | " run; run = "" } { print "      | " $0 }' "$log"
 	fi
 done
-((live)) && echo "(live tests ran on $(uname -r))"
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,6 +40,9 @@ static int watched(void *arg)
 {
 	struct shared *s = arg;
 
+	/* So that the budget is used up within one window also while others are busy: what is
+	 * measured is the way from the crossing to the freeze, not who gets the CPU. */
+	setpriority(PRIO_PROCESS, 0, -20);
 	/* The whole of it was used in its cgroup but for the microseconds before it joined. */
 	while (own_cpu_ns() < BUDGET_NS)
 		;
@@ -72,7 +76,7 @@ static void bench(void **state)
 		s->crossed_ns = 0;
 		s->stop = 0;
 		pid = live_fork("front", watched, s);
-		if (crowd_wait_still(crowd, 20, 3000) && s->crossed_ns) {
+		if (crowd_wait_frozen(crowd, 3000) && s->crossed_ns) {
 			uint64_t last = crowd_last_ran_ns(crowd);
 
 			us[n++] = last > s->crossed_ns ? (double)(last - s->crossed_ns) / 1e3 : 0;

@@ -78,7 +78,7 @@ static void bench(void **state)
 		assert_true(crowd_wait_running(crowd, 5000));
 		s->close_now = 0;
 		pid = live_fork("user", opener, s);
-		if (crowd_wait_still(crowd, 20, 2000))
+		if (crowd_wait_frozen(crowd, 2000))
 			us[n++] = last_ran_after_us(crowd, s->before_open_ns);
 		else
 			missed++;

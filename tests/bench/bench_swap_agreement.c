@@ -23,6 +23,7 @@
 #include "lib/clock.h"
 #include "sense/losses.h"
 #include "sense/swap.h"
+#include "../live/limit.h"
 #include "../live/live.h"
 #include "../live/swapping.h"
 
@@ -34,62 +35,6 @@
 #define LIMIT_MIB   100 /* all together */
 #define THRASH_NS   (4 * NSEC_PER_SEC)
 
-/* --- a memory limit, v1 or v2 -------------------------------------------------------------------
- */
-
-static char limit_dir[PATH_MAX + 64];
-
-static void remove_limit(void)
-{
-	/* A killed task leaves its cgroup a little later. */
-	for (int i = 0; i < 2000 && rmdir(limit_dir) < 0 && errno == EBUSY; i++)
-		usleep(1000);
-}
-
-static bool put(const char *dir, const char *name, const char *text)
-{
-	_cleanup_close_ int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return dir_fd >= 0 && cgroupfs_write(dir_fd, name, text) == 0;
-}
-
-/* Where the memory controller is: a v1 hierarchy, else the v2 root where it can be given down. */
-static bool find_memory_controller(char *dir, size_t size, bool *v1)
-{
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	struct mntent *m;
-
-	*v1 = false;
-	while (mounts && (m = getmntent(mounts))) {
-		if (strcmp(m->mnt_type, "cgroup") == 0 && hasmntopt(m, "memory")) {
-			snprintf(dir, size, "%s", m->mnt_dir);
-			*v1 = true;
-		}
-	}
-	if (mounts)
-		endmntent(mounts);
-	if (*v1)
-		return true;
-	snprintf(dir, size, "%s", live_fs()->mount);
-	return put(dir, "cgroup.subtree_control", "+memory");
-}
-
-/* Makes a group that holds LIMIT_MIB. */
-static bool make_limit(void)
-{
-	char parent[PATH_MAX], bytes[32];
-	bool v1;
-
-	if (!find_memory_controller(parent, sizeof(parent), &v1))
-		return false;
-	snprintf(limit_dir, sizeof(limit_dir), "%s/culprit-bench-%d", parent, (int)getpid());
-	if (mkdir(limit_dir, 0755) < 0)
-		return false;
-	live_on_cleanup(remove_limit);
-	snprintf(bytes, sizeof(bytes), "%u", LIMIT_MIB << 20);
-	return put(limit_dir, v1 ? "memory.limit_in_bytes" : "memory.max", bytes);
-}
-
 /* --- loads --------------------------------------------------------------------------------------
  */
 
@@ -100,7 +45,7 @@ static int thrash(void *unused)
 	struct own_pages own;
 
 	(void)unused;
-	if (!put(limit_dir, "cgroup.procs", "0"))
+	if (live_limit_join() < 0)
 		return 1;
 	if (own_pages_make(&own, (THRASH_MIB << 20) / page) < 0)
 		return 2;
@@ -187,10 +132,10 @@ static void run_thrash(void)
 {
 	pid_t pids[THRASHERS];
 
-	if (!make_limit())
-		fail_msg("no memory controller here: %s", strerror(errno));
+	live_cgroup("thrash");
+	live_limit("thrash", LIMIT_MIB);
 	for (int i = 0; i < THRASHERS; i++)
-		pids[i] = live_fork(NULL, thrash, NULL);
+		pids[i] = live_fork("thrash", thrash, NULL);
 	for (int i = 0; i < THRASHERS; i++) {
 		int status = live_wait(pids[i]);
 

@@ -22,8 +22,14 @@
 
 static struct {
 	pid_t pid;
-	size_t waited; /* how many events, in the agent's order, were looked at */
+	size_t waited;	    /* how many events, in the agent's order, were looked at */
+	const char *source; /* what --source says, or NULL */
 } agent;
+
+void agent_force(const char *source)
+{
+	agent.source = source;
+}
 
 pid_t agent_pid(void)
 {
@@ -40,15 +46,21 @@ const char *agent_file(const char *name)
 	return buf;
 }
 
+const char *agent_pin_dir(void)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "/sys/fs/bpf/culprit-test-%d", (int)getpid());
+	return path;
+}
+
 void agent_write_config(const char *text)
 {
 	_cleanup_fclose_ FILE *f = fopen(agent_file("culprit.conf.new"), "we");
 
 	assert_non_null(f);
-	fprintf(f,
-		"[agent]\nonly = %s\nstate_dir = %s\nsocket = %s\npin_dir = "
-		"/sys/fs/bpf/culprit-test-%d\n",
-		live_root(), agent_file("state"), agent_file("control"), (int)getpid());
+	fprintf(f, "[agent]\nonly = %s\nstate_dir = %s\nsocket = %s\npin_dir = %s\n", live_root(),
+		agent_file("state"), agent_file("control"), agent_pin_dir());
 	for (const char *p = text; *p; p++) {
 		if (p[0] == '%' && p[1] == 's') {
 			fputs(live_root(), f);
@@ -61,18 +73,40 @@ void agent_write_config(const char *text)
 	assert_int_equal(rename(agent_file("culprit.conf.new"), agent_file("culprit.conf")), 0);
 }
 
-pid_t agent_spawn(const char *text)
+pid_t agent_spawn_with(const char *const *before, const char *const *options, const char *text)
 {
 	char program[PATH_MAX], config[256], log[256];
-	char *argv[] = { program, "--config", config, NULL };
+	const char *argv[32];
+	unsigned int n = 0;
 
 	agent_write_config(text);
 	snprintf(program, sizeof(program), "%s", live_program("culpritd"));
 	snprintf(config, sizeof(config), "%s", agent_file("culprit.conf"));
 	snprintf(log, sizeof(log), "%s", agent_file("agent.log"));
-	agent.pid = live_exec(NULL, log, argv);
+	(void)unlink(log);
+	while (before && before[n]) {
+		argv[n] = before[n];
+		n++;
+	}
+	argv[n++] = program;
+	argv[n++] = "--config";
+	argv[n++] = config;
+	if (agent.source) {
+		argv[n++] = "--source";
+		argv[n++] = agent.source;
+	}
+	for (unsigned int i = 0; options && options[i]; i++)
+		argv[n++] = options[i];
+	assert_true(n < ARRAY_SIZE(argv));
+	argv[n] = NULL;
+	agent.pid = live_exec(NULL, log, (char *const *)argv);
 	agent.waited = 0;
 	return agent.pid;
+}
+
+pid_t agent_spawn(const char *text)
+{
+	return agent_spawn_with(NULL, NULL, text);
 }
 
 static bool answers(void *unused)
@@ -85,7 +119,7 @@ static bool answers(void *unused)
 	return reply != NULL;
 }
 
-static void print_log(void)
+void agent_print_log(void)
 {
 	char line[1024];
 	_cleanup_fclose_ FILE *f = fopen(agent_file("agent.log"), "re");
@@ -94,14 +128,41 @@ static void print_log(void)
 		print_message("    agent: %s", line);
 }
 
-pid_t agent_start(const char *text)
+bool agent_logged(const char *text)
 {
-	agent_spawn(text);
-	if (!live_until(answers, NULL, 10000)) {
-		print_log();
+	char line[1024];
+	_cleanup_fclose_ FILE *f = fopen(agent_file("agent.log"), "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, text))
+			return true;
+	return false;
+}
+
+unsigned int agent_log_lines(void)
+{
+	char line[1024];
+	_cleanup_fclose_ FILE *f = fopen(agent_file("agent.log"), "re");
+	unsigned int n = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		n++;
+	return n;
+}
+
+pid_t agent_start_with(const char *const *before, const char *const *options, const char *text)
+{
+	agent_spawn_with(before, options, text);
+	if (!live_until(answers, NULL, 30000)) {
+		agent_print_log();
 		fail_msg("culpritd does not answer");
 	}
 	return agent.pid;
+}
+
+pid_t agent_start(const char *text)
+{
+	return agent_start_with(NULL, NULL, text);
 }
 
 int agent_stop(void)
@@ -169,7 +230,7 @@ static json_t *events(void)
 	json_t *list;
 
 	if (!reply) {
-		print_log();
+		agent_print_log();
 		fail_msg("Events: %s", error);
 	}
 	list = json_incref(json_object_get(reply, "events"));
@@ -205,7 +266,7 @@ json_t *agent_wait_event(const char *kind, const char *policy, unsigned int time
 		json_decref(list);
 		usleep(2000);
 	} while (monotonic_ns() < end);
-	print_log();
+	agent_print_log();
 	fail_msg("no '%s' event of %s within %u ms", kind, policy ? policy : "anyone", timeout_ms);
 	return NULL;
 }

@@ -7,6 +7,7 @@
 #define CULPRIT_TESTS_AGENT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* Starts culpritd with this configuration (the [agent] section is written by this function; `text`
@@ -14,6 +15,17 @@
 pid_t agent_start(const char *text);
 /* The same without waiting for an answer; for configurations that must be refused. */
 pid_t agent_spawn(const char *text);
+/* Has the agents that are started from now on use one source, "SENSE=SOURCE" (NULL: the best). */
+void agent_force(const char *source);
+/* Both with programs before culpritd ("setpriv …") and options behind it; each list ends with NULL
+ * and may be NULL. They start with an empty log. */
+pid_t agent_spawn_with(const char *const *before, const char *const *options, const char *text);
+pid_t agent_start_with(const char *const *before, const char *const *options, const char *text);
+/* What the agent wrote to stderr: does a line hold this; how many lines are there? */
+bool agent_logged(const char *text);
+unsigned int agent_log_lines(void);
+void agent_print_log(void);
+const char *agent_pin_dir(void);
 /* SIGTERM, waits; the exit status. */
 int agent_stop(void);
 pid_t agent_pid(void);

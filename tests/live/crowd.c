@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ struct member {
 
 struct crowd {
 	unsigned int n;
+	char cgroup[64];
 	struct member members[CROWD_MAX];
 };
 
@@ -46,6 +48,7 @@ struct crowd *crowd_start(const char *cgroup, unsigned int n)
 
 	assert_true(crowd != MAP_FAILED && n <= CROWD_MAX);
 	crowd->n = n;
+	snprintf(crowd->cgroup, sizeof(crowd->cgroup), "%s", cgroup);
 	for (unsigned int i = 0; i < n; i++) {
 		struct start start = { crowd, i };
 
@@ -64,16 +67,14 @@ uint64_t crowd_last_ran_ns(const struct crowd *crowd)
 	return last;
 }
 
-bool crowd_wait_still(const struct crowd *crowd, unsigned int quiet_ms, unsigned int timeout_ms)
+static bool frozen(void *cgroup)
 {
-	uint64_t end = monotonic_ns() + timeout_ms * NSEC_PER_MSEC;
+	return live_frozen(cgroup);
+}
 
-	while (monotonic_ns() < end) {
-		if (monotonic_ns() > crowd_last_ran_ns(crowd) + quiet_ms * NSEC_PER_MSEC)
-			return true;
-		usleep(1000);
-	}
-	return false;
+bool crowd_wait_frozen(const struct crowd *crowd, unsigned int timeout_ms)
+{
+	return live_until(frozen, (void *)crowd->cgroup, timeout_ms);
 }
 
 bool crowd_wait_running(const struct crowd *crowd, unsigned int timeout_ms)

@@ -18,8 +18,9 @@ struct crowd;
 struct crowd *crowd_start(const char *cgroup, unsigned int n);
 /* CLOCK_MONOTONIC of the last moment at which any of them ran. */
 uint64_t crowd_last_ran_ns(const struct crowd *crowd);
-/* Waits until none has run for quiet_ms; false after timeout_ms. */
-bool crowd_wait_still(const struct crowd *crowd, unsigned int quiet_ms, unsigned int timeout_ms);
+/* Waits until the kernel says that its cgroup is frozen; false after timeout_ms. Stillness alone
+ * would not tell: on a busy machine nobody of the crowd may get to run for a while. */
+bool crowd_wait_frozen(const struct crowd *crowd, unsigned int timeout_ms);
 /* Waits until all have run since the call. */
 bool crowd_wait_running(const struct crowd *crowd, unsigned int timeout_ms);
 

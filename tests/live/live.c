@@ -94,6 +94,9 @@ static int thaw_entry(const char *path, const struct stat *st, int type, struct 
 
 void live_on_cleanup(void (*fn)(void))
 {
+	for (unsigned int i = 0; i < live.n_cleanups; i++)
+		if (live.cleanups[i] == fn)
+			return;
 	if (live.n_cleanups == ARRAY_SIZE(live.cleanups))
 		fail_msg("live: more than %zu cleanups", ARRAY_SIZE(live.cleanups));
 	live.cleanups[live.n_cleanups++] = fn;
@@ -398,7 +401,10 @@ const char *live_program(const char *name)
 const char *live_tmpdir(void)
 {
 	if (!live.tmp[0]) {
-		snprintf(live.tmp, sizeof(live.tmp), "/tmp/culprit-test-XXXXXX");
+		const char *parent = getenv("TMPDIR");
+
+		snprintf(live.tmp, sizeof(live.tmp), "%s/culprit-test-XXXXXX",
+			 parent && *parent ? parent : "/tmp");
 		if (!mkdtemp(live.tmp))
 			fail_msg("mkdtemp %s: %s", live.tmp, strerror(errno));
 	}
@@ -411,7 +417,7 @@ const char *live_nodedir(void)
 
 	if (live.nodes[0])
 		return live.nodes;
-	/* Where /tmp is a file system of its own, it is often mounted nodev. */
+	/* Where that is a file system of its own, it is often mounted nodev. */
 	if (statvfs(live_tmpdir(), &st) == 0 && !(st.f_flag & ST_NODEV))
 		return live_tmpdir();
 	snprintf(live.nodes, sizeof(live.nodes), "/dev/culprit-test-%d", (int)getpid());

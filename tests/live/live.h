@@ -19,7 +19,7 @@ int live_setup(void **state);
 int live_teardown(void **state);
 void live_cleanup(void);
 /* Registers what live_cleanup() calls when the children are dead, last registered first: for what
- * is not a cgroup, a process or a file. */
+ * is not a cgroup, a process or a file. The same function twice is called once. */
 void live_on_cleanup(void (*fn)(void));
 
 const struct cgroupfs *live_fs(void);
@@ -55,7 +55,7 @@ bool live_until(bool (*test)(void *arg), void *arg, unsigned int timeout_ms);
 
 /* $CULPRIT_BUILD/culpritd and so on (default build/). */
 const char *live_program(const char *name);
-/* A fresh directory that live_cleanup() removes with all that is in it. */
+/* A fresh directory (in $TMPDIR or /tmp) that live_cleanup() removes with all that is in it. */
 const char *live_tmpdir(void);
 /* The same for device nodes: a directory on a file system where they can be opened. */
 const char *live_nodedir(void);

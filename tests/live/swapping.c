@@ -26,7 +26,6 @@ static struct {
 	char file[PATH_MAX];
 	char device[64]; /* the loop device, or "" */
 	bool on;
-	bool registered;
 } swap;
 
 static const char *swapped_on(void)
@@ -94,9 +93,7 @@ void live_swap_on(unsigned int mebibytes)
 	const int first = SWAP_FLAG_PREFER | SWAP_FLAG_PRIO_MASK;
 	char command[PATH_MAX + 64];
 
-	if (!swap.registered)
-		live_on_cleanup(live_swap_off);
-	swap.registered = true;
+	live_on_cleanup(live_swap_off);
 	make_file(mebibytes);
 	if (swapon(swap.file, first) < 0) {
 		snprintf(command, sizeof(command), "losetup --show -f %s", swap.file);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Who may do what on the control socket: needs root to be several users. */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -196,17 +197,25 @@ static void members_cannot_lock_root_out(void **state)
 	waitpid(pid, NULL, 0);
 }
 
+/* Opened as root: the tree may lie where the user cannot get (a clone in /root). */
+static int client_fd;
+
 static int run_client(void)
 {
-	execl(live_program("culprit"), "culprit", "--socket", agent.socket, "ping", NULL);
+	char *const argv[] = { "culprit", "--socket", agent.socket, "ping", NULL };
+
+	fexecve(client_fd, argv, environ);
 	return 96;
 }
 
 static void the_client_of_a_stranger_exits_1(void **state)
 {
 	(void)state;
+	client_fd = open(live_program("culprit"), O_PATH | O_CLOEXEC);
+	assert_true(client_fd >= 0);
 	assert_int_equal(as_user(USER, 0, run_client), 1);
 	assert_int_equal(as_user(USER, group_id, run_client), 0);
+	close(client_fd);
 }
 
 #define with_agent(test) cmocka_unit_test_setup_teardown(test, start, stop)

@@ -288,6 +288,44 @@ static void a_second_agent_on_the_same_state_directory_is_refused(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+/* Where a node can be opened, which in the agent's own directory it need not be. */
+static const char *node_path(void)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/nvidia0", live_nodedir());
+	return path;
+}
+
+/* Neither source is on every kernel; where one is missing, so is the sense. */
+static void a_sense_without_a_source_leaves_the_rest_at_work(void **state)
+{
+	static const char *const sources[] = { "gpu=fexit", "gpu=cgroup/dev+work" };
+	char config[2048];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	snprintf(config, sizeof(config),
+		 "%s[policy wanted]\nsignal = gpu\ndevices = %s\naction = freeze\n"
+		 "target = hog\n[policy thrashing]\nsignal = thrash\naction = freeze\n"
+		 "target = offender\n",
+		 cpu_config, node_path());
+	assert_int_equal(mknod(node_path(), S_IFCHR | 0666, makedev(1, 7)), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+		pid_t front;
+
+		agent_force(sources[i]);
+		agent_start(config);
+		front = live_fork("front", load_spin, NULL);
+		json_decref(agent_wait_event("frozen", "front-first", 5000));
+		live_kill(front);
+		assert_int_equal(agent_stop(), 0);
+	}
+	agent_force(NULL);
+}
+
 static void a_broken_configuration_is_refused_with_status_2(void **state)
 {
 	(void)state;
@@ -314,7 +352,7 @@ static void an_open_of_the_device_freezes_the_job_and_its_close_thaws_it(void **
 	(void)state;
 	live_cgroup("job");
 	live_cgroup("user");
-	snprintf(node, sizeof(node), "%s", agent_file("nvidia0"));
+	snprintf(node, sizeof(node), "%s", node_path());
 	assert_int_equal(mknod(node, S_IFCHR | 0666, makedev(1, 7)), 0);
 	snprintf(config, sizeof(config),
 		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
@@ -335,13 +373,29 @@ static void an_open_of_the_device_freezes_the_job_and_its_close_thaws_it(void **
 	assert_int_equal(agent_stop(), 0);
 }
 
+static bool has_holder(void *unused)
+{
+	char error[128];
+	json_t *reply = agent_call("GetTop", NULL, error, sizeof(error));
+	json_t *gpu;
+	size_t n;
+
+	(void)unused;
+	if (!reply)
+		fail_msg("GetTop: %s", error);
+	gpu = json_array_get(json_object_get(json_object_get(reply, "top"), "gpus"), 0);
+	n = json_array_size(json_object_get(gpu, "holders"));
+	json_decref(reply);
+	return n > 0;
+}
+
 static void the_jobs_own_opens_do_not_count(void **state)
 {
 	char node[256], config[1024];
 
 	(void)state;
 	live_cgroup("job");
-	snprintf(node, sizeof(node), "%s", agent_file("nvidia0"));
+	snprintf(node, sizeof(node), "%s", node_path());
 	assert_int_equal(mknod(node, S_IFCHR | 0666, makedev(1, 7)), 0);
 	snprintf(config, sizeof(config),
 		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
@@ -349,7 +403,7 @@ static void the_jobs_own_opens_do_not_count(void **state)
 		 node);
 	agent_start(config);
 	live_fork("job", open_and_hold, node);
-	usleep(500 * 1000);
+	assert_true(live_until(has_holder, NULL, 5000));
 	assert_int_equal(agent_count_events("frozen", NULL), 0);
 	assert_int_equal(agent_stop(), 0);
 }
@@ -370,6 +424,7 @@ int main(void)
 		T(a_target_that_appears_later_is_waited_for_and_held),
 		T(reload_without_the_policy_releases_and_with_errors_keeps_the_old_one),
 		T(a_second_agent_on_the_same_state_directory_is_refused),
+		T(a_sense_without_a_source_leaves_the_rest_at_work),
 		T(a_broken_configuration_is_refused_with_status_2),
 		T(an_open_of_the_device_freezes_the_job_and_its_close_thaws_it),
 		T(the_jobs_own_opens_do_not_count),

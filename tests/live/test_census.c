@@ -26,6 +26,7 @@
 #include "lib/procfs.h"
 #include "live.h"
 #include "sense/census.h"
+#include "sense/support.h"
 #include "swapping.h"
 
 #define NOBODY 65534
@@ -224,13 +225,13 @@ static size_t map_library(void)
 }
 
 /* The same in each step, so that the second needs no page of code or stack that the first did not.
- */
+ * Anonymous pages last: what a thread has kept to itself (pages_slack) it gives up with them. */
 static void fill_memory(int number)
 {
 	(void)number;
-	touch(map(ANON_PAGES, MAP_PRIVATE), ANON_PAGES);
-	touch(map(SHMEM_PAGES, MAP_SHARED), SHMEM_PAGES);
 	map_library();
+	touch(map(SHMEM_PAGES, MAP_SHARED), SHMEM_PAGES);
+	touch(map(ANON_PAGES, MAP_PRIVATE), ANON_PAGES);
 }
 
 static void assert_near(uint64_t is, uint64_t should, uint64_t slack, const char *what)
@@ -240,8 +241,22 @@ static void assert_near(uint64_t is, uint64_t should, uint64_t slack, const char
 			 (unsigned long long)should, (unsigned long long)slack);
 }
 
+/* Until 6.1 a thread keeps what its last 64 faults have mapped to itself (SPLIT_RSS_COUNTING), and
+ * the kernel's own /proc does not know of it either. */
+static uint64_t pages_slack(void)
+{
+	struct support *support;
+	bool split;
+
+	assert_int_equal(support_open(&support), 0);
+	split = support_member(support, "task_struct", "rss_stat");
+	support_close(support);
+	return split ? 64 : 2;
+}
+
 static void test_pages_are_exact(void **state)
 {
+	const uint64_t slack = pages_slack();
 	struct culprit_process before, after;
 	struct stepper child;
 
@@ -250,7 +265,7 @@ static void test_pages_are_exact(void **state)
 	before = see(*state, child.pid);
 	do_step(&child);
 	after = see(*state, child.pid);
-	assert_near(after.anon_pages - before.anon_pages, ANON_PAGES, 2, "anonymous");
+	assert_near(after.anon_pages - before.anon_pages, ANON_PAGES, slack, "anonymous");
 	assert_near(after.shmem_pages - before.shmem_pages, SHMEM_PAGES, 2, "shared");
 	assert_near(after.file_pages - before.file_pages, map_library(), 2, "file");
 	assert_int_equal(after.swap_pages, 0);
@@ -294,7 +309,8 @@ static void test_swap_entries_are_counted(void **state)
 			break;
 	}
 	assert_near(after.swap_pages, SWAP_PAGES, 1, "swap entries");
-	assert_near(before.anon_pages - after.anon_pages, SWAP_PAGES, 4, "anonymous");
+	assert_near(before.anon_pages - after.anon_pages, SWAP_PAGES, pages_slack() + 2,
+		    "anonymous");
 	end_stepper(&child);
 }
 

@@ -385,6 +385,7 @@ static void a_reused_pid_starts_anew(void **state)
 	struct clone_args args = { .exit_signal = SIGCHLD,
 				   .set_tid = (uintptr_t)&pid,
 				   .set_tid_size = 1 };
+	uint64_t deadline = monotonic_ns() + 10 * NSEC_PER_SEC;
 	struct cpu_process_use use;
 
 	(void)state;
@@ -393,12 +394,15 @@ static void a_reused_pid_starts_anew(void **state)
 	if (child == 0)
 		_exit(load_spin_ms((void *)1000000));
 	assert_int_equal(child, pid);
-	do
-		assert_true(process_use(cpu, pid, &use));
-	while (use.start_time_ns == 1 || use.used_ns < 5 * MS);
-	assert_true(use.used_ns < 4 * NSEC_PER_SEC);
+	do {
+		if (!process_use(cpu, pid, &use))
+			break;
+	} while ((use.start_time_ns == 1 || use.used_ns < 5 * MS) && monotonic_ns() < deadline);
 	kill(child, SIGKILL);
 	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_true(use.start_time_ns > 1);
+	assert_true(use.used_ns >= 5 * MS);
+	assert_true(use.used_ns < 4 * NSEC_PER_SEC);
 }
 
 static void a_forgotten_cgroup_gives_its_last_counters(void **state)
@@ -475,8 +479,10 @@ static void a_task_that_never_switches_crosses_at_a_tick(void **state)
 	(void)state;
 	assert_int_equal(cpu_set_budget(cpu, 3, NSEC_PER_SEC, 50 * MS, false), 0);
 	watch(cpu, id, 3);
+	/* Nothing else may come between on a crowded machine. */
 	pid = live_fork("lone", load_spin, NULL);
 	pin_to(pid, last_cpu());
+	assert_int_equal(setpriority(PRIO_PROCESS, (id_t)pid, -20), 0);
 	assert_true(crosses(cpu, &heard, 1, 2000));
 	assert_int_equal(heard.last.budget, 3);
 	assert_int_equal(heard.last.task.tgid, pid);
@@ -525,7 +531,7 @@ static void a_cgroup_made_later_counts_for_its_nearest_known_ancestors_budget(vo
 	assert_int_equal(live_wait(pid), 0);
 	assert_true(crosses(cpu, &heard, 1, 1000));
 	assert_int_equal(cpu_value(cpu, 1, &used_ns), 0);
-	assert_true(used_ns >= 55 * MS);
+	assert_agrees(used_ns, cpu_stat_ns("top/made/later"), 1000);
 	live_rmdir("top/made/later");
 	live_rmdir("top/made");
 	live_rmdir("top");
@@ -610,8 +616,9 @@ static void niced_tasks_do_not_count_where_they_should_not(void **state)
 	assert_int_equal(live_wait(pid), 0);
 	assert_int_equal(cpu_value(cpu, 0, &nonnice_ns), 0);
 	assert_int_equal(cpu_value(cpu, 1, &all_ns), 0);
-	assert_true(nonnice_ns < 5 * MS);
-	assert_true(all_ns >= 55 * MS);
+	/* It took a moment to become nice. */
+	assert_true(nonnice_ns < 10 * MS);
+	assert_agrees(all_ns, cpu_stat_ns("nice"), 1000);
 	live_rmdir("nice");
 }
 

@@ -101,7 +101,7 @@ static void numbers_read_well(void **state)
 	assert_string_equal(format_duration(buf, 90000000), "1 d 1 h");
 	assert_string_equal(format_cpu_time(buf, 12345678), "12.35 s");
 	assert_string_equal(format_value(buf, 0.155, "share"), "15.5 %");
-	assert_string_equal(format_value(buf, 0.3, "cpus"), "0.3 cpus");
+	assert_string_equal(format_value(buf, 0.3, "cpus"), "0.30 CPUs");
 	assert_string_equal(format_value(buf, 12345, "pages/s"), "12345 pages/s");
 	assert_string_equal(format_time(buf, 0), "-");
 }

@@ -155,7 +155,7 @@ static void status_shows_each_part(void **state)
 	assert_has(r->out, "culpritd 0.1.0  pid 4711  mode enforce  up 2 h 14 min  RSS 4.8 MiB");
 	assert_has(r->out, "cpu    tp_btf/sched_switch  -");
 	assert_has(r->out, "swap   none                 swap-ins, file refaults");
-	assert_has(r->out, "miner-yields  cpu     holding  0.75 cpus   0.3 cpus   0.1 cpus  "
+	assert_has(r->out, "miner-yields  cpu     holding  0.75 CPUs  0.30 CPUs  0.10 CPUs  "
 			   "2023-11-14 22:13:20");
 	assert_has(r->out, "    7  freeze  miner-yields  2023-11-14 22:13:20  "
 			   "/background.slice/xmrig.service\n    others used 0.75 CPUs\n");
@@ -192,10 +192,13 @@ static void why_tells_reason_numbers_candidates_and_undo(void **state)
 	(void)state;
 	assert_done(r);
 	assert_has(r->out, "pid 4711 (hog) in /test/hog\n  stopped since 2023-11-14 22:13:20 (");
-	assert_has(r->out, ") by policy thrashing: it swapped in 16384 of 16390 pages\n");
-	assert_has(r->out, "signal thrash: 21 % over 1 s (enter 10 %, leave 5 %)");
-	assert_has(r->out, "swap-in 16384 pages of the 16390 that pswpin counted");
-	assert_has(r->out, "let go when or by: the signal is quiet for 15 s\n");
+	assert_has(r->out,
+		   ") by policy thrashing\n    because   it swapped in 16384 of 16390 pages\n");
+	assert_has(r->out,
+		   "measured  in 1 s: 16384 pages swapped in, 16000 of them in vain (churn); "
+		   "21 % of the time lost waiting for memory\n");
+	assert_has(r->out, "together  16390 pages swapped in since the agent started");
+	assert_has(r->out, "let go by  the signal is quiet for 15 s\n");
 	assert_has(r->out, "culprit thaw pid:4711");
 	assert_has(r->out, "pid 1 (init)");
 }

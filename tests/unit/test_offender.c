@@ -390,6 +390,39 @@ static void one_that_makes_half_of_its_cgroup_stands_for_itself(void **state)
 	assert_false(choice.whole_cgroup);
 }
 
+static void one_that_makes_less_than_half_does_not(void **state)
+{
+	static const struct actor actors[] = {
+		{ .pid = 10,
+		  .ppid = 1,
+		  .start = 1,
+		  .cgroup = 100,
+		  .calm = 30 * MIB,
+		  .now = 30 * MIB,
+		  .swapin = 450 },
+		{ .pid = 11,
+		  .ppid = 1,
+		  .start = 2,
+		  .cgroup = 100,
+		  .calm = 30 * MIB,
+		  .now = 30 * MIB,
+		  .swapin = 270 },
+		{ .pid = 12,
+		  .ppid = 1,
+		  .start = 3,
+		  .cgroup = 100,
+		  .calm = 30 * MIB,
+		  .now = 30 * MIB,
+		  .swapin = 270 },
+	};
+	PLAY(s, actors);
+
+	(void)state;
+	choice = play(&s);
+	assert_null(choice.offender.process);
+	assert_int_equal(choice.offender.cgroup, 100);
+}
+
 static void a_protected_offender_is_passed_over_and_it_is_said(void **state)
 {
 	static const struct actor actors[] = {
@@ -631,7 +664,7 @@ static void a_recycled_pid_has_no_past(void **state)
 		.tgid = 10, .start_time_ns = 1, .cgroup = 100, .anon_pages = 900 * MIB
 	};
 	struct culprit_process p = {
-		.tgid = 10, .start_time_ns = 2, .cgroup = 100, .anon_pages = 100 * MIB
+		.tgid = 10, .start_time_ns = 20000000, .cgroup = 100, .anon_pages = 100 * MIB
 	};
 	struct thrash_sample calm = { .processes = &then, .n_processes = 1 };
 	struct thrash_sample now = { .processes = &p, .n_processes = 1 };
@@ -752,6 +785,7 @@ int main(void)
 		cmocka_unit_test(many_small_workers_are_their_cgroup),
 		cmocka_unit_test(workers_of_a_session_are_stopped_one_by_one),
 		cmocka_unit_test(one_that_makes_half_of_its_cgroup_stands_for_itself),
+		cmocka_unit_test(one_that_makes_less_than_half_does_not),
 		cmocka_unit_test(a_protected_offender_is_passed_over_and_it_is_said),
 		cmocka_unit_test(churn_decides_when_every_grower_is_protected),
 		cmocka_unit_test(nobody_is_chosen_when_all_are_protected),

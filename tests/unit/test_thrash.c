@@ -185,18 +185,34 @@ static void the_newborn_and_the_dead_kept_at_most_what_they_had(void **state)
 
 static void another_process_with_the_same_pid_is_another(void **state)
 {
-	const struct culprit_process list[] = { { .tgid = 3, .start_time_ns = 5 },
-						{ .tgid = 7, .start_time_ns = 6 },
-						{ .tgid = 9, .start_time_ns = 7 } };
+	const struct culprit_process list[] = { { .tgid = 3, .start_time_ns = 50 * MS },
+						{ .tgid = 7, .start_time_ns = 60 * MS },
+						{ .tgid = 9, .start_time_ns = 70 * MS } };
 	const struct thrash_sample s = { .processes = list, .n_processes = 3 };
 
 	(void)state;
-	assert_ptr_equal(thrash_find(&s, 7, 6), &list[1]);
-	assert_ptr_equal(thrash_find(&s, 3, 5), &list[0]);
-	assert_null(thrash_find(&s, 7, 5));
-	assert_null(thrash_find(&s, 8, 6));
-	assert_null(thrash_find(NULL, 7, 6));
-	assert_null(thrash_find(&(struct thrash_sample){ 0 }, 7, 6));
+	assert_ptr_equal(thrash_find(&s, 7, 60 * MS), &list[1]);
+	assert_ptr_equal(thrash_find(&s, 3, 50 * MS), &list[0]);
+	assert_null(thrash_find(&s, 7, 50 * MS));
+	assert_null(thrash_find(&s, 8, 60 * MS));
+	assert_null(thrash_find(NULL, 7, 60 * MS));
+	assert_null(thrash_find(&(struct thrash_sample){ 0 }, 7, 60 * MS));
+}
+
+/* The last rung of the census has its times from /proc, in ticks of 10 ms; the swap-ins have not.
+ */
+static void a_start_time_of_proc_is_the_same_to_the_tick(void **state)
+{
+	const struct culprit_process list[] = { { .tgid = 3, .start_time_ns = 50 * MS } };
+	const struct thrash_swapin in[] = { { .tgid = 3, .start_time_ns = 50 * MS + 1234567 } };
+	const struct thrash_sample s = {
+		.processes = list, .n_processes = 1, .swapins = in, .n_swapins = 1
+	};
+
+	(void)state;
+	assert_ptr_equal(thrash_find(&s, 3, in[0].start_time_ns), &list[0]);
+	assert_ptr_equal(thrash_find_swapin(&s, 3, list[0].start_time_ns), &in[0]);
+	assert_null(thrash_find_swapin(&s, 3, 60 * MS));
 }
 
 static void a_kept_look_outlives_its_arrays(void **state)
@@ -239,6 +255,7 @@ int main(void)
 		cmocka_unit_test(churn_is_what_did_not_stay),
 		cmocka_unit_test(the_newborn_and_the_dead_kept_at_most_what_they_had),
 		cmocka_unit_test(another_process_with_the_same_pid_is_another),
+		cmocka_unit_test(a_start_time_of_proc_is_the_same_to_the_tick),
 		cmocka_unit_test(a_kept_look_outlives_its_arrays),
 	};
 

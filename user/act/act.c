@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "lib/cleanup.h"
+#include "lib/procfs.h"
 
 #define TERMINATE_DEFAULT_NS (10 * NSEC_PER_SEC)
 #define SLOW_DEFAULT_NS	     (5 * NSEC_PER_SEC)
@@ -115,7 +116,7 @@ struct claim *act_find_process(const struct act *act, pid_t pid, uint64_t start_
 		const struct target *target = &act->order[i]->claim.target;
 
 		if (target->kind == TARGET_PROCESS && target->pid == pid &&
-		    process_same_start(target->start_time_ns, start_time_ns))
+		    proc_same_start_ns(target->start_time_ns, start_time_ns))
 			return &act->order[i]->claim;
 	}
 	return NULL;

@@ -37,11 +37,11 @@ static bool is_ours(const struct act *act, const struct held *except, pid_t pid,
 		    claim->target.kind != TARGET_PROCESS)
 			continue;
 		if (claim->target.pid == pid &&
-		    process_same_start(claim->target.start_time_ns, start_ns))
+		    proc_same_start_ns(claim->target.start_time_ns, start_ns))
 			return true;
 		for (unsigned int j = 0; j < claim->n_shells; j++)
 			if (claim->shells[j].pid == pid &&
-			    process_same_start(claim->shells[j].start_time_ns, start_ns))
+			    proc_same_start_ns(claim->shells[j].start_time_ns, start_ns))
 				return true;
 	}
 	return false;

@@ -59,11 +59,6 @@ uint64_t process_start_ns(const struct proc_stat *st)
 	return st->start_ticks * NSEC_PER_TICK;
 }
 
-bool process_same_start(uint64_t a_ns, uint64_t b_ns)
-{
-	return a_ns / NSEC_PER_TICK == b_ns / NSEC_PER_TICK;
-}
-
 uint64_t process_ticks_now(void)
 {
 	struct timespec ts;

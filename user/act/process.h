@@ -27,9 +27,6 @@ bool process_is_stopped(const struct proc_stat *st);
 /* Start time as the records have it, to the precision of /proc (a clock tick). */
 uint64_t process_start_ns(const struct proc_stat *st);
 
-/* Can two start times, one of which may come from /proc, be of one process (of one pid)? */
-bool process_same_start(uint64_t a_ns, uint64_t b_ns);
-
 /* The clock tick it is now, comparable with proc_stat.start_ticks. */
 uint64_t process_ticks_now(void);
 

@@ -22,14 +22,20 @@
 #define SWEEP_NS	     (10 * NSEC_PER_SEC)
 #define TERMINATE_TIMEOUT_NS (10 * NSEC_PER_SEC)
 
-void agent_degraded(struct agent *a, const char *text)
+void agent_degraded(struct agent *a, const char *format, ...)
 {
+	char text[DEGRADED_LEN];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
 	for (unsigned int i = 0; i < a->n_degraded; i++)
-		if (a->degraded[i] == text)
+		if (strcmp(a->degraded[i], text) == 0)
 			return;
 	if (a->n_degraded == ARRAY_SIZE(a->degraded))
 		return;
-	a->degraded[a->n_degraded++] = text;
+	memcpy(a->degraded[a->n_degraded++], text, sizeof(text));
 	log_warning("%s", text);
 }
 
@@ -162,6 +168,8 @@ static int watch_signals(struct agent *a)
 		return -errno;
 	/* A client or a log reader that goes away is no reason to die. */
 	signal(SIGPIPE, SIG_IGN);
+	/* Under a limit of file sizes a write to the ledger fails, and that is told. */
+	signal(SIGXFSZ, SIG_IGN);
 	r = sd_event_add_signal(a->event, NULL, SIGTERM, on_quit, a);
 	if (r >= 0)
 		r = sd_event_add_signal(a->event, NULL, SIGINT, on_quit, a);
@@ -343,6 +351,28 @@ static void told_release(void *agent, const struct claim *claim, int error)
 	agent_tell(a, &event);
 }
 
+/* What to do about a file that cannot be made. */
+static const char *mend_file(int error)
+{
+	switch (-error) {
+	case ENOENT:
+		return "make the directory above it (mkdir -p)";
+	case ENOSPC:
+	case EDQUOT:
+		return "make room (it takes 1 MiB)";
+	case EFBIG:
+		return "raise the limit of file sizes (ulimit -f)";
+	case EROFS:
+		return "make the file system writable";
+	case EEXIST:
+		return "remove what is there, which is no socket";
+	case ENAMETOOLONG:
+		return "choose a path of at most 103 bytes";
+	default:
+		return "mend that";
+	}
+}
+
 static int open_ledger(struct agent *a)
 {
 	char what[PATH_MAX] = "";
@@ -359,29 +389,37 @@ static int open_ledger(struct agent *a)
 			  "safe; mend it (chown root, chmod go-w) or give --state-dir",
 			  what[0] ? what : a->config->state_dir);
 	else if (r < 0)
-		log_error("%s: the ledger cannot be written (%s); without one nothing may be held: "
-			  "make "
-			  "room, or give --state-dir",
-			  a->config->state_dir, strerror(-r));
+		log_error("%s: the ledger cannot be written (%s), and without one nothing may be "
+			  "held; %s, or give --state-dir",
+			  what[0] ? what : a->config->state_dir, strerror(-r), mend_file(r));
 	return r;
 }
 
-static void open_pins(struct agent *a)
+static int open_pins(struct agent *a)
 {
-	int r = pins_open(&a->pins, a->config->pin_dir);
+	const char *dir = a->config->pin_dir;
+	int r = pins_open(&a->pins, dir);
 
-	if (r == -EBUSY)
+	if (r == -EBUSY) {
+		log_error("%s: another agent pins its maps there; stop it, or give --pin-dir", dir);
+		return r;
+	}
+	if (r == -EPERM)
 		agent_degraded(a,
-			       "another agent pins its maps in pin_dir; ours are not pinned (give "
-			       "--pin-dir)");
+			       "%s: is not the agent's own, so maps are not pinned; remove it, or "
+			       "give --pin-dir",
+			       dir);
 	else if (r < 0)
-		agent_degraded(
-			a, "no bpffs at pin_dir and none could be mounted; maps are not pinned");
+		agent_degraded(a,
+			       "%s: no bpffs there and none could be mounted (%s), so maps are not "
+			       "pinned; mount one (mount -t bpf bpf /sys/fs/bpf)",
+			       dir, strerror(-r));
 	r = losses_open(&a->losses);
 	if (r < 0)
 		agent_degraded(a, "the losses map could not be made; losses are not counted");
-	else if (a->pins && pins_add(a->pins, losses_fd(a->losses), "losses") < 0)
-		agent_degraded(a, "the losses map could not be pinned");
+	else if (a->pins)
+		(void)pins_add(a->pins, losses_fd(a->losses), "losses");
+	return 0;
 }
 
 static int open_act(struct agent *a)
@@ -430,8 +468,8 @@ static int open_socket(struct agent *a)
 	if (r == -EADDRINUSE)
 		log_error("%s: another agent answers there; stop it, or give --socket", o.path);
 	else if (r < 0)
-		log_error("%s: the control socket cannot be made (%s); give --socket", o.path,
-			  strerror(-r));
+		log_error("%s: the control socket cannot be made (%s); %s, or give --socket",
+			  o.path, strerror(-r), mend_file(r));
 	return r;
 }
 
@@ -488,10 +526,14 @@ static int open_all(struct agent *a)
 	}
 	(void)ledger_release(a->ledger, &a->cgroups, told_release, a);
 	take_priority(a);
-	open_pins(a);
-	r = open_act(a);
+	r = open_pins(a);
 	if (r < 0)
 		return r;
+	r = open_act(a);
+	if (r < 0) {
+		log_error("the act room cannot be set up: %s", strerror(-r));
+		return r;
+	}
 	r = senses_open(a);
 	if (r < 0)
 		return r;
@@ -509,8 +551,10 @@ static int open_all(struct agent *a)
 static void close_all(struct agent *a)
 {
 	/* Letting go comes first; nothing else matters as much. */
-	if (a->act)
+	if (a->act) {
+		holds_release_all(a, "the agent ends");
 		act_free(a->act);
+	}
 	if (a->events)
 		events_flush(a->events);
 	if (a->feed)

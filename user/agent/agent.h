@@ -42,6 +42,9 @@
 #define MAX_HOLDERS 32 /* policies that hold one target at the same time */
 #define MAX_SOURCES 8
 
+#define DEGRADED_MAX 16
+#define DEGRADED_LEN 256
+
 /* What the command line says; it beats the file, also after a reload. */
 struct options {
 	const char *config_file;
@@ -53,6 +56,15 @@ struct options {
 		const char *sense, *source;
 	} sources[MAX_SOURCES];
 	unsigned int n_sources;
+};
+
+enum sense_id {
+	SENSE_CPU,
+	SENSE_GPU,
+	SENSE_SWAP,
+	SENSE_CENSUS,
+	SENSE_TREE,
+	SENSES
 };
 
 struct agent_workload {
@@ -90,6 +102,12 @@ struct agent_budget {
 	uint64_t window_ns;
 };
 
+struct holder {
+	struct agent_policy *policy;
+	/* Thawed by hand: the policy keeps off this target until its signal has been quiet. */
+	bool off;
+};
+
 /* One target that is held, by whom, and the claim that holds it. */
 struct hold {
 	bool used;
@@ -97,12 +115,10 @@ struct hold {
 	enum claim_action action;
 	struct claim *claim; /* NULL: shadow mode, or refused (error) */
 	int error;	     /* why there is no claim; told once */
-	struct agent_policy *holders[MAX_HOLDERS];
+	struct holder holders[MAX_HOLDERS];
 	unsigned int n_holders;
 	bool by_operator;
 	uint64_t operator_until_ns; /* 0: until thawed */
-	bool let_go;	/* thawed by hand: its policies keep off until they have been quiet */
-	bool releasing; /* the kernel did not take the undoing yet */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
 };
@@ -114,6 +130,7 @@ struct agent {
 	sd_event *event;
 	struct options options;
 	struct config *config;
+	unsigned int n_cpus; /* for messages; asked for once, because asking reads a file */
 
 	struct cgroupfs cgroups;
 	struct ledger *ledger;
@@ -127,6 +144,7 @@ struct agent {
 	struct cpu_sense *cpu;
 	struct gpu_sense *gpu;
 	struct swap_sense *swap;
+	struct sense_status missing[SENSES]; /* of those that could not be opened */
 
 	struct events *events;
 	struct feed *feed;
@@ -147,9 +165,9 @@ struct agent {
 	sd_event_source *flush; /* defers the telling to an idle loop */
 	uint64_t last_pulse_ns, last_settle_all_ns, last_sweep_ns;
 	uint64_t started_ms, started_ns;
-	uint64_t wakeups_start;	 /* voluntary context switches until the loop began */
-	uint64_t pswpin_start;	 /* /proc/vmstat when we started */
-	const char *degraded[8]; /* what runs without, for status; static texts */
+	uint64_t wakeups_start; /* voluntary context switches until the loop began */
+	uint64_t pswpin_start;	/* /proc/vmstat when we started */
+	char degraded[DEGRADED_MAX][DEGRADED_LEN]; /* what runs without, for status */
 	unsigned int n_degraded;
 	bool gpu_wanted;
 	uint64_t last_devices_ns;
@@ -161,13 +179,20 @@ int agent_run(const struct options *options);
 /* Reads the configuration again. -EINVAL: it has errors (one line each in `lines`, unless NULL),
  * the old one stays in force. */
 int agent_reload(struct agent *a, json_t *lines);
-void agent_degraded(struct agent *a, const char *text);
+/* Says once, in the log and from then on in `status`, what the agent runs without. */
+__attribute__((format(printf, 2, 3))) void agent_degraded(struct agent *a, const char *format, ...);
 /* Puts an event into the queue (shadow and time are filled in) and has it told soon. */
 void agent_tell(struct agent *a, struct event *event);
 /* Sets the timer to when the policies next need a look. */
 void agent_schedule(struct agent *a);
 
+/* permission.c: false, and it has been said why, when this process may not */
+bool permission_to_act(void);  /* freeze, signal, read the ledger: be root */
+bool permission_to_load(void); /* that, and load BPF programs */
+
 /* senses.c */
+/* Has this sense a source of that name? If not, `hint` says which names there are. */
+bool senses_known(const char *sense, const char *source, char *hint, size_t size);
 int senses_open(struct agent *a);
 void senses_close(struct agent *a);
 unsigned int senses_each(const struct agent *a, const struct sense_status **out, unsigned int max);
@@ -202,6 +227,16 @@ void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
 void policy_resume(struct agent *a, struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
 
+/* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
+/* Why it begins to hold: what was seen, of whom, against what (cpu and gpu). */
+void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size);
+/* Why it lets go. */
+void words_end(const struct agent_policy *p, char *buf, size_t size);
+/* What would make it let go. */
+void words_undo(const struct agent_policy *p, char *buf, size_t size);
+/* And when it does so at the latest; "" when nothing limits it. */
+void words_latest(const struct agent_policy *p, char *buf, size_t size);
+
 /* signal_cpu.c */
 void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing);
 double cpu_signal_value(struct agent *a, struct agent_policy *p);
@@ -223,7 +258,7 @@ double thrash_signal_value(struct agent *a, struct agent_policy *p);
 int thrash_signal_build(struct agent *a);
 void thrash_signal_free(struct agent *a);
 void thrash_signal_pulse(struct agent *a, uint64_t now_ns);
-/* Finds the offender and holds it; called when a thrash policy begins. */
+/* thrash_offender.c: finds the offender and holds it; called when a thrash policy begins. */
 void thrash_signal_begin(struct agent *a, struct agent_policy *p);
 
 /* holds.c */
@@ -236,7 +271,9 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 void holds_release(struct agent *a, struct agent_policy *p, const char *why);
 /* Reload: the new policy holds what the old one held. */
 void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p);
+/* By hand: lets the target go; its policies keep off it until they have been quiet. */
 void hold_release_one(struct agent *a, struct hold *h, const char *why);
+void holds_release_all(struct agent *a, const char *why);
 void holds_retry(struct agent *a, uint64_t now_ns);
 struct hold *hold_find(struct agent *a, const struct target *target);
 bool holds_any(const struct agent *a);
@@ -244,8 +281,10 @@ bool holds_any(const struct agent *a);
 const char *hold_error_text(int error);
 void holds_news(void *agent, enum act_news news, struct claim *claim);
 
-/* sampler.c: two looks at the counters make the rates of `top` */
-void sampler_top(struct agent *a, struct varlink_call *call);
+/* top.c */
+void top_answer(struct agent *a, struct varlink_call *call);
+
+/* sampler.c: the looks from which top.c makes rates */
 void sampler_free(struct agent *a);
 void sampler_pulse(struct agent *a, uint64_t now_ns);
 /* A cgroup was removed: its counters go to its parent's total. */

@@ -58,7 +58,7 @@ static void get_status(void *agent, struct varlink_call *call, json_t *parameter
 static void get_top(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	if (no_parameters(call, parameters))
-		sampler_top(agent, call);
+		top_answer(agent, call);
 }
 
 static void why(void *agent, struct varlink_call *call, json_t *parameters)
@@ -177,8 +177,10 @@ static unsigned int resolve_or_fail(struct agent *a, struct varlink_call *call, 
 			"'%s' is no workload; name one, or a /cgroup/path, unit:NAME or pid:N",
 			name);
 	else
-		varlink_errorf(call, NO_SUCH_TARGET, "'%s' is not there now; nothing was done",
-			       name);
+		varlink_errorf(
+			call, NO_SUCH_TARGET,
+			"'%s' is not there now (culprit top lists what is); nothing was done",
+			name);
 	return 0;
 }
 

@@ -9,6 +9,11 @@
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
+#include "lib/procfs.h"
+
+/* systemd thaws a unit to stop it: who thaws something gets as long to do with it what they want,
+ * or to end it, before it is frozen again. */
+#define AGAIN_NS NSEC_PER_SEC
 
 static bool same_target(const struct target *x, const struct target *y)
 {
@@ -16,7 +21,7 @@ static bool same_target(const struct target *x, const struct target *y)
 		return false;
 	if (x->kind == TARGET_CGROUP)
 		return x->cgroup == y->cgroup;
-	return x->pid == y->pid && x->start_time_ns == y->start_time_ns;
+	return x->pid == y->pid && proc_same_start_ns(x->start_time_ns, y->start_time_ns);
 }
 
 struct hold *hold_find(struct agent *a, const struct target *target)
@@ -56,14 +61,26 @@ static struct hold *new_hold(struct agent *a, const struct target *target, enum 
 static int holder_index(const struct hold *h, const struct agent_policy *p)
 {
 	for (unsigned int i = 0; i < h->n_holders; i++)
-		if (h->holders[i] == p)
+		if (h->holders[i].policy == p)
 			return (int)i;
 	return -1;
 }
 
+/* Does anybody want it held now? */
+static bool is_wanted(const struct hold *h)
+{
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		if (!h->holders[i].off)
+			return true;
+	return h->by_operator;
+}
+
 static const char *holder_name(const struct hold *h)
 {
-	return h->n_holders ? h->holders[0]->config->name : "operator";
+	if (h->n_holders)
+		return h->holders[0].policy->config->name;
+	/* What could not be let go at once outlives its holders. */
+	return h->claim && !h->by_operator ? h->claim->policy : "operator";
 }
 
 const char *hold_error_text(int error)
@@ -77,13 +94,16 @@ const char *hold_error_text(int error)
 	case ESRCH:
 		return "it is gone";
 	case ENOSPC:
-		return "the ledger is full; nothing is done that could be forgotten";
+		return "the ledger is full (256 claims), and nothing is done that could be "
+		       "forgotten; let something go (culprit thaw)";
 	case EIO:
-		return "the ledger cannot be written; nothing is done that could be forgotten";
+		return "the ledger cannot be written, and nothing is done that could be "
+		       "forgotten; see to the disk under state_dir";
 	case EAGAIN:
 		return "the guardian does not keep up; it is tried again";
 	case EHOSTDOWN:
-		return "the guardian is down; nothing is done that it could not undo";
+		return "the guardian is down, and nothing is done that it could not undo; it is "
+		       "started again each second";
 	case ENODATA:
 		return "nothing runs in it";
 	default:
@@ -102,7 +122,7 @@ static void tell_hold(struct agent *a, const struct hold *h, enum event_kind kin
 	if (h->claim)
 		event.claim_id = h->claim->id;
 	if (h->n_holders) {
-		const struct agent_policy *p = h->holders[0];
+		const struct agent_policy *p = h->holders[0].policy;
 
 		event.has_evidence = true;
 		event.evidence = p->evidence;
@@ -132,6 +152,12 @@ static enum event_kind undone_kind(enum claim_action action)
 	return action == CLAIM_STOP ? EVENT_CONTINUED : EVENT_THAWED;
 }
 
+/* Does the fault lie with the agent rather than with the target? Then it is an error, and loud. */
+static bool is_ours(int error)
+{
+	return error == -ENOSPC || error == -EIO || error == -EHOSTDOWN;
+}
+
 /* Tries to claim the hold's target. What is refused stays a hold without a claim, told once, and is
  * tried again: the reason may go away while the signal still holds. */
 static void try_claim(struct agent *a, struct hold *h)
@@ -154,7 +180,28 @@ static void try_claim(struct agent *a, struct hold *h)
 	}
 	/* A target that is not running is left alone, and that is nothing to talk about. */
 	if (r != before && r != -ENODATA && r != -ESTALE && r != -ESRCH)
-		tell_hold(a, h, EVENT_REFUSED, hold_error_text(r));
+		tell_hold(a, h, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
+}
+
+/* One more policy for a target that is held already, or was let go by hand. */
+static int join(struct agent *a, struct hold *h, struct agent_policy *p, enum claim_action action,
+		const char *reason)
+{
+	if (h->n_holders == MAX_HOLDERS)
+		return -E2BIG;
+	h->holders[h->n_holders++] = (struct holder){ .policy = p };
+	if (h->claim) {
+		/* Ending is more than pausing: what one policy froze another may terminate. */
+		if (action != CLAIM_TERMINATE || h->action == CLAIM_TERMINATE)
+			return 0;
+		h->action = action;
+		snprintf(h->reason, sizeof(h->reason), "%s", reason);
+		return act_escalate(a->act, h->claim, p->config->name, reason);
+	}
+	h->action = action;
+	snprintf(h->reason, sizeof(h->reason), "%s", reason);
+	try_claim(a, h);
+	return h->error;
 }
 
 int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,
@@ -163,28 +210,12 @@ int hold_begin(struct agent *a, struct agent_policy *p, const struct target *tar
 	struct hold *h = hold_find(a, target);
 
 	if (h && holder_index(h, p) >= 0)
-		return 0;
-	if (h) {
-		if (h->n_holders == MAX_HOLDERS)
-			return -E2BIG;
-		h->holders[h->n_holders++] = p;
-		h->releasing = false;
-		/* Ending is more than pausing: what one policy froze another may terminate. */
-		if (action != CLAIM_TERMINATE || h->action == CLAIM_TERMINATE || h->let_go)
-			return 0;
-		h->action = action;
-		snprintf(h->reason, sizeof(h->reason), "%s", reason);
-		if (h->claim)
-			return act_escalate(a->act, h->claim, p->config->name, reason);
-	} else {
+		return h->error;
+	if (!h)
 		h = new_hold(a, target, action);
-		if (!h)
-			return -ENOSPC;
-		h->holders[h->n_holders++] = p;
-	}
-	snprintf(h->reason, sizeof(h->reason), "%s", reason);
-	try_claim(a, h);
-	return h->error;
+	if (!h)
+		return -ENOSPC;
+	return join(a, h, p, action, reason);
 }
 
 int hold_by_operator(struct agent *a, const struct target *target, uint64_t until_ns,
@@ -199,8 +230,6 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 	}
 	h->by_operator = true;
 	h->operator_until_ns = until_ns;
-	h->let_go = false;
-	h->releasing = false;
 	*out = h;
 	if (!h->claim) {
 		snprintf(h->reason, sizeof(h->reason), "%s", reason);
@@ -230,9 +259,13 @@ static int undo(struct agent *a, struct hold *h, const char *why)
 		int r = act_undo(a->act, h->claim);
 
 		if (r < 0) {
-			h->releasing = true;
-			tell_hold(a, h, EVENT_ERROR,
-				  "it could not be let go; it is tried again each second");
+			tell_hold(
+				a, h, EVENT_ERROR,
+				r == -EIO
+					? "it was let go, but the ledger cannot be written; see "
+					  "to the disk under state_dir, it is tried again each "
+					  "second"
+					: "it could not be let go; it is tried again each second");
 			return r;
 		}
 		told = h->action != CLAIM_TERMINATE && !external;
@@ -243,23 +276,19 @@ static int undo(struct agent *a, struct hold *h, const char *why)
 	return 0;
 }
 
-static void drop(struct agent *a, struct hold *h, const char *why)
+/* Lets the target go if nobody wants it held any more, and forgets it if nobody has to keep off. */
+static void settle(struct agent *a, struct hold *h, const char *why)
 {
-	if (h->n_holders || h->by_operator)
-		return;
-	if (undo(a, h, why) == 0)
+	if (!is_wanted(h) && undo(a, h, why) == 0 && h->n_holders == 0)
 		h->used = false;
 }
 
 void hold_release_one(struct agent *a, struct hold *h, const char *why)
 {
 	h->by_operator = false;
-	if (undo(a, h, why) < 0)
-		return;
-	/* Its policies keep off until their signal has been quiet: the hold stays, without a claim,
-	 * until they release it. */
-	h->let_go = h->n_holders > 0;
-	h->used = h->let_go;
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		h->holders[i].off = true;
+	settle(a, h, why);
 }
 
 void holds_release(struct agent *a, struct agent_policy *p, const char *why)
@@ -270,23 +299,46 @@ void holds_release(struct agent *a, struct agent_policy *p, const char *why)
 
 		if (at < 0)
 			continue;
-		if (h->n_holders == 1 && !h->by_operator) {
-			/* Undone before the holder goes, so that the event names it. */
-			if (undo(a, h, why) == 0) {
-				h->used = false;
-				continue;
-			}
-		}
+		/* Let go before the holder is forgotten, so that the event names it. */
+		h->holders[at].off = true;
+		settle(a, h, why);
 		h->holders[at] = h->holders[--h->n_holders];
+		if (h->n_holders == 0 && !h->by_operator && !h->claim)
+			h->used = false;
 	}
+}
+
+void holds_release_all(struct agent *a, const char *why)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		if (a->holds[i].used)
+			hold_release_one(a, &a->holds[i], why);
 }
 
 void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
 		for (unsigned int j = 0; a->holds[i].used && j < a->holds[i].n_holders; j++)
-			if (a->holds[i].holders[j] == old)
-				a->holds[i].holders[j] = p;
+			if (a->holds[i].holders[j].policy == old)
+				a->holds[i].holders[j].policy = p;
+}
+
+/* Does some policy's signal still hold (not merely its grace time)? */
+static bool still_wanted(const struct hold *h)
+{
+	if (h->by_operator)
+		return true;
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		if (!h->holders[i].off && h->holders[i].policy->state.phase == POLICY_HOLDING)
+			return true;
+	return false;
+}
+
+static void freeze_again(struct agent *a, struct hold *h)
+{
+	h->again_ns = 0;
+	if (h->claim && h->claim->state == CLAIM_EXTERNAL && still_wanted(h) && !h->by_operator)
+		(void)act_refreeze(a->act, h->claim);
 }
 
 void holds_retry(struct agent *a, uint64_t now_ns)
@@ -296,37 +348,27 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 
 		if (!h->used)
 			continue;
+		if (h->again_ns && now_ns >= h->again_ns)
+			freeze_again(a, h);
 		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
 			h->by_operator = false;
-			drop(a, h, "the time that the operator gave is over");
-		} else if (h->releasing) {
-			continue; /* act tries again and tells ACT_UNDONE */
+			settle(a, h, "the time that the operator gave is over");
 		} else if (h->error == -ESTALE || h->error == -ESRCH) {
 			h->used = false;
-		} else if (h->error && !h->let_go) {
+		} else if (h->error && is_wanted(h)) {
 			try_claim(a, h);
 		}
 	}
 }
 
-/* Does some policy's signal still hold (not merely its grace time)? */
-static bool still_wanted(const struct hold *h)
-{
-	if (h->by_operator)
-		return true;
-	for (unsigned int i = 0; i < h->n_holders; i++)
-		if (h->holders[i]->state.phase == POLICY_HOLDING)
-			return true;
-	return false;
-}
-
 static void thawed_by_others(struct agent *a, struct hold *h)
 {
 	/* Twice is an opinion: then it is the operator's. */
-	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator &&
-	    act_refreeze(a->act, h->claim) == 0) {
+	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator) {
+		h->again_ns = monotonic_ns() + AGAIN_NS;
 		tell_hold(a, h, EVENT_EXTERNAL_THAW,
-			  "someone else let it go; the signal still holds, so it is frozen again");
+			  "someone else let it go; in a second it is frozen again if the signal "
+			  "still holds");
 		return;
 	}
 	tell_hold(a, h, EVENT_EXTERNAL_THAW,

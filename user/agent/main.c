@@ -2,6 +2,7 @@
 /* culpritd's command line. */
 #include <errno.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ static const char usage_text[] =
 	"                [--pin-dir DIR] [--log-level LEVEL] [--source SENSE=SOURCE]\n"
 	"       culpritd --check [--config FILE]\n"
 	"       culpritd --support [--json] [--source SENSE=SOURCE]\n"
-	"       culpritd --release [--state-dir DIR] [--pin-dir DIR]\n"
+	"       culpritd --release [--state-dir DIR] [--socket PATH] [--pin-dir DIR]\n"
 	"       culpritd --version\n"
 	"\n"
 	"  --config FILE      read FILE and the conf.d beside it (default " CONFIG_DEFAULT_FILE
@@ -90,20 +91,31 @@ struct command_line {
 	bool json;
 };
 
-static int bad_usage(const char *what, const char *problem)
+__attribute__((format(printf, 1, 2))) static int bad_usage(const char *format, ...)
 {
-	fprintf(stderr, "culpritd: %s: %s; culpritd --help tells more\n", what, problem);
+	va_list ap;
+
+	fputs("culpritd: ", stderr);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputs("; culpritd --help tells more\n", stderr);
 	return EXIT_USAGE;
 }
 
 static int add_source(struct options *o, char *text)
 {
 	char *equals = strchr(text, '=');
+	char hint[256];
 
-	if (!equals || o->n_sources == MAX_SOURCES)
+	if (!equals)
 		return bad_usage("--source %s: say SENSE=SOURCE, as culpritd --support names them",
 				 text);
+	if (o->n_sources == MAX_SOURCES)
+		return bad_usage("--source %s: one too many; give one for each sense", text);
 	*equals = '\0';
+	if (!senses_known(text, equals + 1, hint, sizeof(hint)))
+		return bad_usage("--source %s=%s: %s", text, equals + 1, hint);
 	o->sources[o->n_sources].sense = text;
 	o->sources[o->n_sources++].source = equals + 1;
 	return EXIT_DONE;
@@ -113,22 +125,26 @@ static int add_source(struct options *o, char *text)
 static int set_mode(struct command_line *c, enum mode mode, const char *name)
 {
 	if (c->mode != MODE_RUN && c->mode != mode)
-		return bad_usage(name, "--check, --support and --release exclude one another");
+		return bad_usage("%s: --check, --support and --release exclude one another", name);
 	c->mode = mode;
 	return EXIT_DONE;
 }
 
 static int absolute(const char **to, const char *name, const char *path)
 {
-	if (path[0] != '/') {
-		fprintf(stderr, "culpritd: %s %s: give an absolute path\n", name, path);
-		return EXIT_USAGE;
-	}
+	size_t length = strlen(path);
+
+	if (path[0] != '/')
+		return bad_usage("%s %s: give an absolute path, one that begins with /", name,
+				 path);
+	if (strstr(path, "/../") || (length >= 3 && strcmp(path + length - 3, "/..") == 0))
+		return bad_usage("%s %s: give a path without ..", name, path);
 	*to = path;
 	return EXIT_DONE;
 }
 
-static int handle(struct command_line *c, int option)
+/* `text` is the argument that the option was read from. */
+static int handle(struct command_line *c, int option, const char *text)
 {
 	struct options *o = &c->options;
 
@@ -166,9 +182,10 @@ static int handle(struct command_line *c, int option)
 		return EXIT_DONE;
 	case OPT_SOURCE:
 		return add_source(o, optarg);
+	case ':':
+		return bad_usage("%s: its value is missing", text);
 	default:
-		fprintf(stderr, "culpritd --help tells more\n");
-		return EXIT_USAGE;
+		return bad_usage("%s: no such option, or it takes no value", text);
 	}
 }
 
@@ -221,8 +238,11 @@ static int release(const struct options *o)
 	pid_t holder = 0;
 	int n = release_all(&r, &holder, what, sizeof(what));
 
-	if (n >= 0)
+	if (n >= 0) {
+		/* A dead agent's socket would answer nobody; a living one's is left alone. */
+		varlink_remove_stale(o->socket ? o->socket : "/run/culprit/control");
 		return EXIT_DONE;
+	}
 	if (n == -EBUSY)
 		fprintf(stderr,
 			"culpritd: %s: a living agent (pid %d) holds this; ask it (culprit thaw) "
@@ -241,15 +261,6 @@ static int release(const struct options *o)
 	return EXIT_REFUSED;
 }
 
-static int needs_root(const char *what)
-{
-	if (geteuid() == 0)
-		return EXIT_DONE;
-	fprintf(stderr, "culpritd: %s loads BPF programs and freezes cgroups; run it as root\n",
-		what);
-	return EXIT_REFUSED;
-}
-
 int main(int argc, char **argv)
 {
 	struct command_line c = {
@@ -257,7 +268,8 @@ int main(int argc, char **argv)
 	};
 	int option, r;
 
-	while ((option = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
 		if (option == 'h') {
 			fputs(usage_text, stdout);
 			return EXIT_DONE;
@@ -266,28 +278,25 @@ int main(int argc, char **argv)
 			puts("culpritd " CULPRIT_VERSION);
 			return EXIT_DONE;
 		}
-		r = handle(&c, option);
+		r = handle(&c, option, argv[optind - 1]);
 		if (r)
 			return r;
 	}
 	if (optind < argc)
-		return bad_usage(argv[optind], "culpritd takes options only");
+		return bad_usage("%s: culpritd takes options only", argv[optind]);
 	if (c.json && c.mode != MODE_SUPPORT)
-		return bad_usage("--json", "it goes with --support only");
+		return bad_usage("--json: it goes with --support only");
 	log_open(c.options.log_level >= 0 ? c.options.log_level : LOG_INFO);
 	log_capture_libbpf();
 	switch (c.mode) {
 	case MODE_CHECK:
 		return check(&c.options);
 	case MODE_SUPPORT:
-		r = needs_root("--support");
-		return r ? r : senses_support(&c.options, c.json);
+		return permission_to_load() ? senses_support(&c.options, c.json) : EXIT_REFUSED;
 	case MODE_RELEASE:
-		r = needs_root("--release");
-		return r ? r : release(&c.options);
+		return permission_to_act() ? release(&c.options) : EXIT_REFUSED;
 	case MODE_RUN:
 		break;
 	}
-	r = needs_root("it");
-	return r ? r : agent_run(&c.options);
+	return permission_to_load() ? agent_run(&c.options) : EXIT_REFUSED;
 }

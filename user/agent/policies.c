@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
@@ -73,34 +74,6 @@ static enum claim_action claim_action_of(const struct policy_config *config)
 	}
 }
 
-/* One sentence for people: what was seen, against what. */
-static void say_reason(const struct agent_policy *p, char *buf, size_t size)
-{
-	const struct policy_config *c = p->config;
-	char of[128];
-
-	if (c->signal == SIGNAL_GPU) {
-		if (p->has_offender)
-			snprintf(buf, size, "%s (pid %d) has opened %s", p->offender.comm,
-				 (int)p->offender.pid, p->device);
-		else
-			snprintf(buf, size, "%s is in use", p->device[0] ? p->device : "the GPU");
-		return;
-	}
-	if (c->of_others)
-		snprintf(of, sizeof(of), "others");
-	else
-		pattern_print(&c->of, of, sizeof(of));
-	snprintf(buf, size, "%s used %.2f CPUs over the last %llu ms, %.2f are allowed", of,
-		 p->value, (unsigned long long)(c->window_ns / NSEC_PER_MSEC), p->rule.enter);
-	if (p->has_offender) {
-		size_t used = strlen(buf);
-
-		snprintf(buf + used, size - used, "; %s (pid %d) crossed it", p->offender.comm,
-			 (int)p->offender.pid);
-	}
-}
-
 static void gather_evidence(struct agent_policy *p)
 {
 	p->evidence = (struct event_evidence){
@@ -119,7 +92,7 @@ static void hold_targets(struct agent *a, struct agent_policy *p)
 {
 	char reason[CLAIM_REASON_LEN];
 
-	say_reason(p, reason, sizeof(reason));
+	words_begin(a, p, reason, sizeof(reason));
 	for (unsigned int t = 0; t < p->config->n_targets; t++) {
 		struct agent_workload *w = &a->workloads[p->config->targets[t]];
 
@@ -163,12 +136,7 @@ void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t
 		begin(a, p);
 		break;
 	case VERDICT_RELEASE:
-		if (p->state.must_be_quiet)
-			snprintf(why, sizeof(why), "it was held for max_hold, the longest allowed");
-		else
-			snprintf(why, sizeof(why), "%s has been quiet for the grace time of %.1f s",
-				 signal_name(p->config->signal),
-				 (double)p->rule.grace_ns / (double)NSEC_PER_SEC);
+		words_end(p, why, sizeof(why));
 		release(a, p, why);
 		break;
 	case VERDICT_NONE:
@@ -277,7 +245,9 @@ static bool same_intent(const struct config *old_config, const struct policy_con
 int policies_build(struct agent *a)
 {
 	uint64_t now = monotonic_ns();
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
+	a->n_cpus = cpus > 0 ? (unsigned int)cpus : 1;
 	a->n_policies = a->config->n_policies;
 	a->policies = calloc(a->n_policies ? a->n_policies : 1, sizeof(*a->policies));
 	if (!a->policies)

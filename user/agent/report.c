@@ -121,13 +121,13 @@ json_t *report_claim(const struct hold *h)
 	json_t *policies = json_array();
 
 	for (unsigned int i = 0; i < h->n_holders; i++)
-		json_array_append_new(policies, json_text(h->holders[i]->config->name));
+		json_array_append_new(policies, json_text(h->holders[i].policy->config->name));
 	if (h->by_operator)
 		json_array_append_new(policies, json_string("operator"));
 	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:I,s:o,s:s}", "id",
 			 (json_int_t)(h->claim ? h->claim->id : 0), "action",
 			 action_text(h->action), "policy",
-			 h->n_holders ? h->holders[0]->config->name : "operator", "policies",
+			 h->n_holders ? h->holders[0].policy->config->name : "operator", "policies",
 			 policies, "target", target_to_json(&h->target), "since",
 			 (json_int_t)(h->claim ? h->claim->since_ms : h->since_ms), "reason",
 			 json_text(h->reason), "state", claim_state_text(h));
@@ -207,7 +207,7 @@ static bool asks_event(const struct question *q, const struct event *event)
 static bool asks_hold(const struct question *q, const struct hold *h)
 {
 	for (unsigned int i = 0; q->policy && i < h->n_holders; i++)
-		if (h->holders[i] == q->policy)
+		if (h->holders[i].policy == q->policy)
 			return true;
 	return !q->policy && asks_target(q, &h->target);
 }
@@ -217,31 +217,11 @@ static void say_undo(const struct hold *h, json_t *undo)
 	char text[256];
 
 	for (unsigned int i = 0; i < h->n_holders; i++) {
-		const struct agent_policy *p = h->holders[i];
-		double left = 0;
-
-		if (p->state.phase == POLICY_GRACE && p->rule.grace_ns > p->state.quiet_ns)
-			left = (double)(p->rule.grace_ns - p->state.quiet_ns) /
-			       (double)NSEC_PER_SEC;
-		if (p->state.phase == POLICY_GRACE)
-			snprintf(text, sizeof(text),
-				 "policy %s: %.1f s more below %.2f %s (now %.2f)", p->config->name,
-				 left, p->rule.leave, unit_text(p->config), p->value);
-		else
-			snprintf(text, sizeof(text),
-				 "policy %s: below %.2f %s (now %.2f) for the grace time of %.1f s",
-				 p->config->name, p->rule.leave, unit_text(p->config), p->value,
-				 (double)p->rule.grace_ns / (double)NSEC_PER_SEC);
+		words_undo(h->holders[i].policy, text, sizeof(text));
 		json_array_append_new(undo, json_text(text));
-		if (p->rule.max_hold_ns) {
-			uint64_t end = p->state.held_since_ns + p->rule.max_hold_ns;
-			uint64_t now = monotonic_ns();
-
-			snprintf(text, sizeof(text),
-				 "policy %s: at the latest in %.0f s (max_hold)", p->config->name,
-				 end > now ? (double)(end - now) / (double)NSEC_PER_SEC : 0.0);
+		words_latest(h->holders[i].policy, text, sizeof(text));
+		if (*text)
 			json_array_append_new(undo, json_text(text));
-		}
 	}
 	if (h->by_operator && h->operator_until_ns) {
 		uint64_t now = monotonic_ns();

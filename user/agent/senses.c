@@ -2,20 +2,25 @@
 /* Opens the senses, each alone: one that cannot be opened leaves the others as they are. */
 #include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
+#include "sense/support.h"
 #include "tell/log.h"
 
-/* The status of a sense that is not there at all. */
-static const struct sense_status missing[] = {
-	{ .name = "cpu", .blind = { "everything: no source of CPU time could be opened" } },
-	{ .name = "gpu", .blind = { "everything: no source of GPU opens could be opened" } },
-	{ .name = "swap", .blind = { "everything: no source of swap-ins could be opened" } },
-	{ .name = "census", .blind = { "everything: processes cannot be listed" } },
-	{ .name = "tree", .blind = { "everything: cgroups cannot be listed" } },
+static const char *const names[SENSES] = { "cpu", "gpu", "swap", "census", "tree" };
+
+/* What is not there without the sense. */
+static const char *const use[SENSES] = {
+	"policies with signal = cpu do not act, and top shows no CPU time",
+	"policies with signal = gpu do not act, and top shows no GPUs",
+	"policies with signal = thrash do not act, and top shows no swap-ins",
+	"policies with target = offender and culprit freeze pid:N do not act",
+	"no workload is found, so that no policy acts",
 };
 
 static const char *forced(const struct options *options, const char *sense)
@@ -108,37 +113,109 @@ static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int
 	return sd_event_source_set_floating(source, 1);
 }
 
-static int check_forced(const struct options *options)
+static const char *const *const sources[SENSES] = { cpu_sources, gpu_sources, swap_sources,
+						    census_sources, tree_sources };
+
+static void join(const char *what, const char *const *list, unsigned int n, char *buf, size_t size)
 {
-	static const char *const names[] = { "cpu", "gpu", "swap", "census", "tree" };
-	const char *const *const sources[] = { cpu_sources, gpu_sources, swap_sources,
-					       census_sources, tree_sources };
+	int used = snprintf(buf, size, "%s", what);
 
-	for (unsigned int i = 0; i < options->n_sources; i++) {
-		bool found = false;
-
-		for (unsigned int s = 0; s < ARRAY_SIZE(names); s++) {
-			if (strcmp(names[s], options->sources[i].sense) != 0)
-				continue;
-			for (const char *const *name = sources[s]; *name && !found; name++)
-				found = strcmp(*name, options->sources[i].source) == 0;
-		}
-		if (!found) {
-			log_error("--source %s=%s: no such source; culpritd --support lists them",
-				  options->sources[i].sense, options->sources[i].source);
-			return -EINVAL;
-		}
-	}
-	return 0;
+	for (unsigned int i = 0; i < n && list[i] && used >= 0 && (size_t)used < size; i++)
+		used += snprintf(buf + used, size - (size_t)used, "%s%s", i ? ", " : " ", list[i]);
 }
 
-static void opened(struct agent *a, const char *name, int r)
+bool senses_known(const char *sense, const char *source, char *hint, size_t size)
 {
+	for (unsigned int s = 0; s < SENSES; s++) {
+		if (strcmp(names[s], sense) != 0)
+			continue;
+		for (const char *const *name = sources[s]; *name; name++)
+			if (strcmp(*name, source) == 0)
+				return true;
+		join("no such source; its sources are", sources[s], UINT_MAX, hint, size);
+		return false;
+	}
+	join("no such sense; the senses are", names, SENSES, hint, size);
+	return false;
+}
+
+/* The sense could not be opened; `status` is what it says of that itself, or NULL. */
+static void without(struct agent *a, enum sense_id id, int error, const struct sense_status *status)
+{
+	struct sense_status *missing = &a->missing[id];
+
+	*missing = (struct sense_status){ .name = names[id], .blind = { "everything" } };
+	snprintf(missing->why, sizeof(missing->why), "%s",
+		 status && status->why[0] ? status->why : strerror(-error));
+	agent_degraded(a,
+		       "the %s sense has no source here, so that %s; culpritd --support says why",
+		       names[id], use[id]);
+}
+
+static void open_cpu(struct agent *a)
+{
+	struct sense_options o = options_for(a, names[SENSE_CPU]);
+	int r = cpu_open(&a->cpu, &o, cpu_signal_crossing, a);
+
+	if (r < 0)
+		without(a, SENSE_CPU, r, NULL);
+}
+
+static void open_tree(struct agent *a)
+{
+	struct sense_options o = options_for(a, names[SENSE_TREE]);
+	int r = tree_open(&a->tree, &o, &a->cgroups, on_news, a);
+
+	if (r < 0)
+		without(a, SENSE_TREE, r, NULL);
+}
+
+/* Only what was loaded is kept: everywhere else a sense that is not NULL can be asked. */
+static void open_gpu(struct agent *a)
+{
+	struct sense_options o = options_for(a, names[SENSE_GPU]);
+	int r = gpu_open(&a->gpu, &o, gpu_signal_change, a);
+
 	if (r >= 0)
 		return;
-	log_warning("the %s sense has no source on this kernel (%s); its signal will not be seen",
-		    name, strerror(-r));
-	(void)a;
+	without(a, SENSE_GPU, r, a->gpu ? gpu_status(a->gpu) : NULL);
+	gpu_close(a->gpu);
+	a->gpu = NULL;
+}
+
+static void open_swap(struct agent *a)
+{
+	struct sense_options o = options_for(a, names[SENSE_SWAP]);
+	int r = swap_open(&a->swap, &o, thrash_signal_crossing, a);
+
+	if (r >= 0)
+		return;
+	without(a, SENSE_SWAP, r, a->swap ? swap_status(a->swap) : NULL);
+	swap_close(a->swap);
+	a->swap = NULL;
+}
+
+static void open_census(struct agent *a)
+{
+	struct sense_options o = options_for(a, names[SENSE_CENSUS]);
+	int r = census_open(&a->census, &o);
+
+	if (r < 0)
+		without(a, SENSE_CENSUS, r, NULL);
+}
+
+/* What every sense suffers from. */
+static void check_kernel(struct agent *a)
+{
+	if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
+		agent_degraded(a,
+			       "/sys/kernel/btf/vmlinux: no BTF (%s), so most kernel sources do "
+			       "not load; boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
+			       strerror(errno));
+	if (!support_psi())
+		agent_degraded(a,
+			       "/proc/pressure/memory: no PSI, so thrash is told from swap-in and "
+			       "swap-out alone; boot with psi=1");
 }
 
 static uint64_t missed_by_cpu(void *cpu)
@@ -161,23 +238,22 @@ static void count_missed(struct agent *a)
 
 int senses_open(struct agent *a)
 {
-	struct sense_options o;
-	int r = check_forced(&a->options);
+	int r;
 
-	if (r < 0)
-		return r;
+	check_kernel(a);
 	/* The cpu sense before the tree: a cgroup that is made meanwhile inherits its budgets. */
-	o = options_for(a, "cpu");
-	opened(a, "cpu", cpu_open(&a->cpu, &o, cpu_signal_crossing, a));
-	o = options_for(a, "tree");
-	opened(a, "tree", tree_open(&a->tree, &o, &a->cgroups, on_news, a));
-	o = options_for(a, "gpu");
-	opened(a, "gpu", gpu_open(&a->gpu, &o, gpu_signal_change, a));
-	o = options_for(a, "swap");
-	opened(a, "swap", swap_open(&a->swap, &o, thrash_signal_crossing, a));
-	o = options_for(a, "census");
-	opened(a, "census", census_open(&a->census, &o));
+	open_cpu(a);
+	open_tree(a);
+	open_gpu(a);
+	open_swap(a);
+	open_census(a);
 	count_missed(a);
+	if (a->pins && pins_error(a->pins) < 0)
+		agent_degraded(
+			a,
+			"%s: not all maps could be pinned there (%s); they are counted all the "
+			"same",
+			a->config->pin_dir, strerror(-pins_error(a->pins)));
 	if (!a->event)
 		return 0;
 	/* Evidence goes before everything that people ask for. */
@@ -215,11 +291,11 @@ void senses_close(struct agent *a)
 unsigned int senses_each(const struct agent *a, const struct sense_status **out, unsigned int max)
 {
 	const struct sense_status *all[] = {
-		a->cpu ? cpu_status(a->cpu) : &missing[0],
-		a->gpu ? gpu_status(a->gpu) : &missing[1],
-		a->swap ? swap_status(a->swap) : &missing[2],
-		a->census ? census_status(a->census) : &missing[3],
-		a->tree ? tree_status(a->tree) : &missing[4],
+		a->cpu ? cpu_status(a->cpu) : &a->missing[SENSE_CPU],
+		a->gpu ? gpu_status(a->gpu) : &a->missing[SENSE_GPU],
+		a->swap ? swap_status(a->swap) : &a->missing[SENSE_SWAP],
+		a->census ? census_status(a->census) : &a->missing[SENSE_CENSUS],
+		a->tree ? tree_status(a->tree) : &a->missing[SENSE_TREE],
 	};
 	unsigned int n = ARRAY_SIZE(all) < max ? ARRAY_SIZE(all) : max;
 

@@ -58,6 +58,8 @@ void cpu_signal_arm(struct agent *a, unsigned int budget)
 
 int cpu_signal_build(struct agent *a)
 {
+	unsigned int before = a->n_budgets;
+
 	a->n_budgets = 0;
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
@@ -76,6 +78,9 @@ int cpu_signal_build(struct agent *a)
 		if (r < 0)
 			return r;
 	}
+	/* Those that an earlier configuration had and this one has not. */
+	for (unsigned int i = a->n_budgets; a->cpu && i < before; i++)
+		(void)cpu_set_budget(a->cpu, i, 0, 0, false);
 	return 0;
 }
 

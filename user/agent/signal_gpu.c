@@ -245,7 +245,8 @@ int gpu_signal_build(struct agent *a)
 	gpu_signal_want(a);
 	if (any_policy(a))
 		(void)gpu_settle(a->gpu, true);
-	return r < 0 ? r : 0;
+	/* Without a source the agent goes on without this signal; senses_open() has said so. */
+	return r < 0 && r != -ENOTSUP ? r : 0;
 }
 
 uint64_t gpu_signal_next_ns(const struct agent *a, uint64_t now_ns)

@@ -12,12 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/agent.h"
-#include "agent/facts.h"
-#include "decide/offender.h"
-#include "decide/thrash.h"
-#include "lib/cleanup.h"
-#include "lib/procfs.h"
+#include "agent/thrash_watch.h"
 
 /* So many swap-ins within a second make it worth looking; thrash.c asks for as many of churn. */
 #define CROSSING_PAGES	   100
@@ -32,20 +27,6 @@
 #define CALM_NS		   (10 * NSEC_PER_SEC)
 /* Growth is told from the last calm look; when it is never quite calm, from one this old. */
 #define CALM_MAX_NS	   (60 * NSEC_PER_SEC)
-
-struct thrash_watch {
-	struct psi *psi; /* NULL: none on this kernel */
-	struct thrash_copy calm, before;
-	struct thrash_swapin *swapins; /* of the look just taken */
-	size_t n_swapins, room_swapins;
-	bool swapins_lost; /* out of memory while collecting them */
-	struct offender_room room;
-	struct thrash_sample now; /* the look just taken */
-	uint64_t judged_ns, offender_ns, crossing_ns;
-	struct swap_use last_pulse;
-	sd_event_source *timer;
-	struct facts facts; /* too large for the stack of a callback */
-};
 
 /* --- looking -----------------------------------------------------------------------------------
  */
@@ -128,237 +109,6 @@ static int look(struct agent *a)
 		w->now.stall_usec = stall[PSI_SOME].total_usec;
 	}
 	return w->swapins_lost ? -ENOMEM : 0;
-}
-
-/* --- the offender ------------------------------------------------------------------------------
- */
-
-static void target_of_process(struct agent *a, const struct culprit_process *p,
-			      struct target *target)
-{
-	const struct tree_node *node = a->tree ? tree_find(a->tree, p->cgroup) : NULL;
-
-	*target = (struct target){
-		.kind = TARGET_PROCESS,
-		.cgroup = p->cgroup,
-		.pid = (pid_t)p->tgid,
-		.start_time_ns = p->start_time_ns,
-	};
-	memcpy(target->comm, p->comm, sizeof(target->comm));
-	snprintf(target->path, sizeof(target->path), "%s", node ? node->path : "");
-}
-
-static void target_of_cgroup(struct agent *a, uint64_t cgroup, struct target *target)
-{
-	*target = (struct target){ .kind = TARGET_CGROUP, .cgroup = cgroup };
-	(void)cgroupfs_path_of(&a->cgroups, cgroup, target->path, sizeof(target->path));
-}
-
-static void target_of_candidate(struct agent *a, const struct offender_candidate *c,
-				struct target *target)
-{
-	if (c->process)
-		target_of_process(a, c->process, target);
-	else
-		target_of_cgroup(a, c->cgroup, target);
-}
-
-static bool is_held(struct agent *a, const struct culprit_process *p, uint64_t cgroup)
-{
-	for (unsigned int i = 0; i < act_count(a->act); i++) {
-		const struct target *t = &act_get(a->act, i)->target;
-
-		if (t->kind == TARGET_CGROUP && t->cgroup == cgroup)
-			return true;
-		if (p && t->kind == TARGET_PROCESS && t->pid == (pid_t)p->tgid &&
-		    t->start_time_ns == p->start_time_ns)
-			return true;
-	}
-	return false;
-}
-
-static const char *refusal(void *user, const struct culprit_process *p, uint64_t cgroup)
-{
-	struct agent *a = user;
-	struct thrash_watch *w = a->thrash;
-	struct protect_rules rules = facts_rules(a);
-
-	if (is_held(a, p, cgroup))
-		return "it is held already";
-	if (p && p->flags & CULPRIT_PROCESS_FROZEN)
-		return "it is frozen already";
-	if (p)
-		facts_of_process(a, p, &w->facts);
-	else
-		facts_of_cgroup(a, cgroup, w->now.processes, w->now.n_processes, &w->facts);
-	return protect_refusal(&rules, &w->facts.facts);
-}
-
-static double weight(void *user, const struct culprit_process *p, uint64_t cgroup)
-{
-	struct agent *a = user;
-	struct thrash_watch *w = a->thrash;
-	struct protect_rules rules = facts_rules(a);
-
-	/* Asked for everyone: without preferences there is nothing to look up. */
-	if (p && a->config->prefer.count == 0 && a->config->avoid.count == 0)
-		return 1;
-	if (p)
-		facts_of_process(a, p, &w->facts);
-	else
-		facts_of_cgroup(a, cgroup, NULL, 0, &w->facts);
-	return protect_weight(&rules, &w->facts.facts);
-}
-
-static bool within(void *user, uint64_t cgroup, uint64_t above)
-{
-	struct agent *a = user;
-
-	for (const struct tree_node *n = a->tree ? tree_find(a->tree, cgroup) : NULL; n;
-	     n = n->parent)
-		if (n->id == above)
-			return true;
-	return false;
-}
-
-static void list_candidates(struct agent *a, const struct offender_choice *choice,
-			    struct event_evidence *evidence)
-{
-	for (unsigned int i = 0; i < choice->n_candidates && i < EVENT_CANDIDATES; i++) {
-		const struct offender_candidate *c = &choice->candidates[i];
-		struct event_candidate *to = &evidence->candidates[evidence->n_candidates++];
-
-		*to = (struct event_candidate){
-			.footprint_pages = c->footprint_pages,
-			.growth_pages = c->growth_pages,
-			.swapin_pages = c->swapin_pages,
-			.churn_pages = c->churn_pages,
-			.weight = c->weight,
-			.refusal = c->refusal,
-		};
-		target_of_candidate(a, c, &to->target);
-	}
-}
-
-static void fill_evidence(struct agent *a, struct agent_policy *p,
-			  const struct offender_choice *choice)
-{
-	const struct thrash_verdict *v = &p->verdict;
-
-	p->evidence = (struct event_evidence){
-		.signal = "thrash",
-		.value = p->value,
-		.enter = p->rule.enter,
-		.leave = p->rule.leave,
-		.unit = "share",
-		.window_ms = v->interval_ns / NSEC_PER_MSEC,
-		.swapin_pages = v->swapin_pages,
-		.churn_pages = v->churn_pages,
-		.pswpin_pages = vmstat_pswpin() - a->pswpin_start,
-		.stall = v->stall > 0 ? v->stall : 0,
-	};
-	list_candidates(a, choice, &p->evidence);
-}
-
-/* One sentence: what was seen, of whom, and who was passed over. */
-static void say_reason(const struct agent_policy *p, const struct offender_choice *choice,
-		       char *buf, size_t size)
-{
-	const struct offender_candidate *o = &choice->offender;
-	unsigned long long ms = p->verdict.interval_ns / NSEC_PER_MSEC;
-	char who[64];
-	int n;
-
-	if (o->process)
-		snprintf(who, sizeof(who), "%.16s (pid %u)", o->process->comm, o->process->tgid);
-	else
-		snprintf(who, sizeof(who), "its processes together");
-	if (choice->measure == OFFENDER_BY_GROWTH)
-		n = snprintf(buf, size,
-			     "memory thrashes, and %s grew by %llu MiB since it was calm", who,
-			     (unsigned long long)(o->growth_pages >> 8));
-	else
-		n = snprintf(
-			buf, size,
-			"memory thrashes: %s swapped in %llu pages in %llu ms, of which %llu did "
-			"not stay",
-			who, (unsigned long long)o->swapin_pages, ms,
-			(unsigned long long)o->churn_pages);
-	for (unsigned int i = 0; i < choice->n_candidates && n > 0 && (size_t)n < size; i++) {
-		const struct offender_candidate *c = &choice->candidates[i];
-
-		if (!c->refusal || !c->process)
-			continue;
-		snprintf(buf + n, size - (size_t)n, "; passed over %.16s (pid %u): %s",
-			 c->process->comm, c->process->tgid, c->refusal);
-		break;
-	}
-}
-
-static void tell_nobody(struct agent *a, struct agent_policy *p,
-			const struct offender_choice *choice)
-{
-	struct event event = { .kind = EVENT_REFUSED,
-			       .has_evidence = true,
-			       .evidence = p->evidence };
-
-	snprintf(event.policy, sizeof(event.policy), "%s", p->config->name);
-	if (choice->n_candidates)
-		snprintf(event.reason, sizeof(event.reason),
-			 "memory thrashes, and nobody who causes it may be acted on (the first of "
-			 "them: %s)",
-			 choice->candidates[0].refusal ? choice->candidates[0].refusal : "unknown");
-	else
-		snprintf(event.reason, sizeof(event.reason),
-			 "memory thrashes, and no process stands out as its cause");
-	agent_tell(a, &event);
-}
-
-static enum claim_action action_for(const struct agent_policy *p, enum target_kind kind)
-{
-	if (p->config->action == ACTION_TERMINATE)
-		return CLAIM_TERMINATE;
-	return kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
-}
-
-void thrash_signal_begin(struct agent *a, struct agent_policy *p)
-{
-	struct thrash_watch *w = a->thrash;
-	const struct offender_looks looks = {
-		.calm = w->calm.sample.n_processes ? &w->calm.sample : NULL,
-		.before = &w->before.sample,
-		.now = &w->now,
-	};
-	const struct offender_rules rules = {
-		.refusal = refusal,
-		.weight = weight,
-		.within = within,
-		.user = a,
-	};
-	struct offender_choice choice;
-	struct target target;
-	char reason[CLAIM_REASON_LEN];
-
-	w->offender_ns = monotonic_ns();
-	if (offender_choose(&w->room, &looks, &rules, &choice) < 0)
-		return;
-	fill_evidence(a, p, &choice);
-	if (choice.measure == OFFENDER_NOBODY) {
-		if (!p->told_nobody)
-			tell_nobody(a, p, &choice);
-		p->told_nobody = true;
-		return;
-	}
-	p->told_nobody = false;
-	p->record_ns = w->crossing_ns;
-	target_of_candidate(a, &choice.offender, &p->offender);
-	p->has_offender = true;
-	if (choice.whole_cgroup)
-		target_of_cgroup(a, choice.offender.cgroup, &target);
-	else
-		target = p->offender;
-	say_reason(p, &choice, reason, sizeof(reason));
-	(void)hold_begin(a, p, &target, action_for(p, target.kind), reason);
 }
 
 /* --- judging -----------------------------------------------------------------------------------
@@ -519,10 +269,6 @@ int thrash_signal_build(struct agent *a)
 		rearm(a);
 		return 0;
 	}
-	if (!w->psi)
-		agent_degraded(
-			a, "no PSI on this kernel (psi=1 at boot switches it on); thrash is told "
-			   "from swap-in and swap-out alone");
 	/* All that a look needs is allocated now, not when memory is short. */
 	if (look(a) == 0) {
 		(void)thrash_keep(&w->calm, &w->now);

@@ -72,7 +72,7 @@ static void watch_node(struct agent *a, struct tree_node *node)
 	uint16_t list[CULPRIT_CPU_BUDGETS_PER_CGROUP];
 	unsigned int n = 0;
 
-	if (!a->cpu || a->n_budgets == 0)
+	if (!a->cpu)
 		return;
 	for (unsigned int i = 0; i < a->n_budgets; i++) {
 		if (!counts_for(a, &a->budgets[i], node))

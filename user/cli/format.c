@@ -81,6 +81,10 @@ char *format_value(char *buf, double value, const char *unit)
 {
 	if (strcmp(unit, "share") == 0)
 		snprintf(buf, FORMAT_SIZE, "%.3g %%", value * 100);
+	else if (strcmp(unit, "cpus") == 0)
+		snprintf(buf, FORMAT_SIZE, "%.2f CPUs", value);
+	else if (strcmp(unit, "holders") == 0)
+		snprintf(buf, FORMAT_SIZE, "%.3g open", value);
 	else if (value >= 1000)
 		snprintf(buf, FORMAT_SIZE, "%.0f%s%.32s", value, unit[0] ? " " : "", unit);
 	else

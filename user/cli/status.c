@@ -10,6 +10,8 @@
 static void print_agent(const json_t *agent)
 {
 	char up[FORMAT_SIZE], rss[FORMAT_SIZE];
+	const json_t *text;
+	size_t i;
 
 	print_line("culpritd %s  pid %lld  mode %s  up %s  RSS %s  %lld wake-ups",
 		   member_text(agent, "version"), (long long)member_int(agent, "pid"),
@@ -17,6 +19,8 @@ static void print_agent(const json_t *agent)
 		   format_duration(up, member_int(agent, "uptime_s") * 1000),
 		   format_size(rss, member_real(agent, "rss_bytes")),
 		   (long long)member_int(agent, "wakeups"));
+	json_array_foreach (json_object_get(agent, "degraded"), i, text)
+		print_line("degraded: %s", json_is_string(text) ? json_string_value(text) : "?");
 }
 
 /* The texts of an array, with ", " between them, or "-". */
@@ -50,6 +54,8 @@ static void print_senses(const json_t *senses, bool colour)
 		table_cell(table, "%s", member_text(sense, "source"));
 		table_cell(table, "%s",
 			   join(blind, sizeof(blind), json_object_get(sense, "blind")));
+		if (member_text(sense, "why")[0])
+			table_note(table, "note: %s", member_text(sense, "why"));
 	}
 	putchar('\n');
 	table_print(table, colour);

@@ -9,37 +9,47 @@
 #include "cli/table.h"
 #include "lib/clock.h"
 
-/* "frozen since 2026-01-31 13:00:00 (2 min 5 s) by miner-yields: others used 0.75 CPUs" */
-static void print_decision(const json_t *events)
+static bool begins(const json_t *event)
 {
-	const json_t *last = json_array_get(events, json_array_size(events) - 1);
-	const char *kind = member_text(last, "event"), *policy = member_text(last, "policy");
-	json_int_t ts = member_int(last, "ts"), now = (json_int_t)unix_ms();
-	char time[FORMAT_SIZE], ago[FORMAT_SIZE];
-	bool held = strcmp(kind, "frozen") == 0 || strcmp(kind, "stopped") == 0 ||
-		    strcmp(kind, "demoted") == 0;
+	static const char *const kinds[] = { "frozen", "stopped", "demoted", "terminated" };
 
-	if (!last) {
-		print_line("  no decision about it is kept; see journalctl -u culpritd");
-		return;
-	}
-	print_line("  %s%s %s %s (%s%s)%s%s: %s",
-		   json_is_true(json_object_get(last, "shadow")) ? "would have been " : "", kind,
-		   held ? "since" : "at", format_time(time, ts),
-		   format_duration(ago, now > ts ? now - ts : 0), held ? "" : " ago",
-		   policy[0] ? " by policy " : "", policy, member_text(last, "reason"));
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(member_text(event, "event"), kinds[i]) == 0)
+			return true;
+	return false;
 }
 
-/* The evidence is with the event that began it, which need not be the last one. */
-static const json_t *last_evidence(const json_t *events)
+/*
+ * "frozen since 2026-01-31 13:00:00 (2 min 5 s) by policy miner-yields" and, below it, the sentence
+ * that gives the reason. until: of the event that ended it; 0: it lasts.
+ */
+static void print_event_of(const json_t *event, json_int_t until)
 {
-	for (size_t i = json_array_size(events); i > 0; i--) {
-		const json_t *evidence = json_object_get(json_array_get(events, i - 1), "evidence");
+	const char *kind = member_text(event, "event"), *policy = member_text(event, "policy");
+	json_int_t ts = member_int(event, "ts"), now = (json_int_t)unix_ms();
+	json_int_t end = until ? until : now;
+	bool since = begins(event) && !until;
+	char time[FORMAT_SIZE], span[FORMAT_SIZE];
 
-		if (json_is_object(evidence))
-			return evidence;
-	}
-	return NULL;
+	print_line("  %s%s %s %s (%s%s%s)%s%s",
+		   json_is_true(json_object_get(event, "shadow")) ? "would have been " : "", kind,
+		   since ? "since" : "at", format_time(time, ts), until ? "for " : "",
+		   format_duration(span, end > ts ? end - ts : 0), since || until ? "" : " ago",
+		   policy[0] ? " by policy " : "", policy);
+	print_line("    because   %s", member_text(event, "reason"));
+}
+
+static void print_thrash(const json_t *e, const char *window)
+{
+	print_line("    measured  in %s: %lld pages swapped in, %lld of them in vain (churn); %.3g "
+		   "%% of "
+		   "the time lost waiting for memory",
+		   window, (long long)member_int(e, "swapin_pages"),
+		   (long long)member_int(e, "churn_pages"), member_real(e, "stall") * 100);
+	print_line(
+		"    together  %lld pages swapped in since the agent started, by the kernel's own "
+		"count (pswpin)",
+		(long long)member_int(e, "pswpin_pages"));
 }
 
 static void print_evidence(const json_t *e)
@@ -47,29 +57,49 @@ static void print_evidence(const json_t *e)
 	const char *unit = member_text(e, "unit"), *device = member_text(e, "device");
 	char value[FORMAT_SIZE], enter[FORMAT_SIZE], leave[FORMAT_SIZE], window[FORMAT_SIZE];
 
-	if (unit[0])
-		print_line("  signal %s: %s over %s (enter %s, leave %s)%s%s",
-			   member_text(e, "signal"),
-			   format_value(value, member_real(e, "value"), unit),
-			   format_duration(window, member_int(e, "window_ms")),
-			   format_value(enter, member_real(e, "enter"), unit),
-			   format_value(leave, member_real(e, "leave"), unit),
-			   device[0] ? ", " : "", device);
+	format_duration(window, member_int(e, "window_ms"));
 	if (json_object_get(e, "swapin_pages"))
-		print_line("  swap-in %lld pages of the %lld that pswpin counted, churn %lld, "
-			   "stalled %.3g %%",
-			   (long long)member_int(e, "swapin_pages"),
-			   (long long)member_int(e, "pswpin_pages"),
-			   (long long)member_int(e, "churn_pages"), member_real(e, "stall") * 100);
+		print_thrash(e, window);
+	else if (strcmp(unit, "holders") == 0)
+		print_line("    measured  %s open in %.0f process%s that counts", device,
+			   member_real(e, "value"), member_real(e, "value") == 1 ? "" : "es");
+	else if (unit[0])
+		print_line("    measured  %s over %s; it begins at %s and ends below %s",
+			   format_value(value, member_real(e, "value"), unit), window,
+			   format_value(enter, member_real(e, "enter"), unit),
+			   format_value(leave, member_real(e, "leave"), unit));
 	if (member_int(e, "latency_us") > 0)
-		print_line("  acted %.3g ms after the kernel's record",
+		print_line("    acted     %.3g ms after the kernel's record",
 			   (double)member_int(e, "latency_us") / 1000);
+}
+
+/* The last decision; and when that let go, the one before it, which had begun it. */
+static void print_decision(const json_t *events)
+{
+	size_t n = json_array_size(events);
+	const json_t *last = json_array_get(events, n - 1), *first = last;
+
+	if (n == 0) {
+		print_line("  no decision about it is kept; see journalctl -u culpritd");
+		return;
+	}
+	print_event_of(last, 0);
+	for (size_t i = n; i > 0 && !begins(first); i--)
+		first = json_array_get(events, i - 1);
+	if (first != last && begins(first))
+		print_event_of(first, member_int(last, "ts"));
+	else
+		first = last;
+	if (json_is_object(json_object_get(first, "evidence")))
+		print_evidence(json_object_get(first, "evidence"));
 }
 
 static void print_candidates(const json_t *candidates, bool colour)
 {
-	static const char *const titles[] = { "  CANDIDATE", ">SIZE",	">GROWTH",     ">SWAP-IN",
-					      ">CHURN",	     ">WEIGHT", "PASSED OVER", NULL };
+	static const char *const titles[] = {
+		"    CANDIDATES",      ">SIZE", ">GROWTH", ">SWAP-IN", ">CHURN", ">WEIGHT",
+		"PASSED OVER BECAUSE", NULL
+	};
 	struct table *table = table_new(titles);
 	char target[TARGET_SIZE], size[FORMAT_SIZE], growth[FORMAT_SIZE];
 	double page = (double)sysconf(_SC_PAGESIZE);
@@ -77,7 +107,9 @@ static void print_candidates(const json_t *candidates, bool colour)
 	size_t i;
 
 	json_array_foreach (candidates, i, c) {
-		table_cell(table, "  %s",
+		const char *refusal = member_text(c, "refusal");
+
+		table_cell(table, "    %s",
 			   format_target(target, sizeof(target), json_object_get(c, "target")));
 		table_cell(table, "%s",
 			   format_size(size, member_real(c, "footprint_pages") * page));
@@ -85,7 +117,7 @@ static void print_candidates(const json_t *candidates, bool colour)
 		table_cell(table, "%lld", (long long)member_int(c, "swapin_pages"));
 		table_cell(table, "%lld", (long long)member_int(c, "churn_pages"));
 		table_cell(table, "%.3g", member_real(c, "weight"));
-		table_cell(table, "%s", member_text(c, "refusal"));
+		table_cell(table, "%s", refusal[0] ? refusal : "-");
 	}
 	table_print(table, colour);
 }
@@ -101,9 +133,8 @@ static void print_why(const json_t *why, bool colour)
 	print_line("%s%s%s", format_target(name, sizeof(name), target), cgroup[0] ? " in " : "",
 		   cgroup);
 	print_decision(events);
-	print_evidence(last_evidence(events));
 	json_array_foreach (json_object_get(why, "undo"), i, undo)
-		print_line("  %s %s", i ? "           or:" : "let go when or by:",
+		print_line("    %s  %s", i ? "      or" : "let go by",
 			   json_is_string(undo) ? json_string_value(undo) : "?");
 	print_candidates(json_object_get(why, "candidates"), colour);
 }

@@ -40,7 +40,7 @@ static int read_whole(const char *file, char **out, size_t *size)
 		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
 	if (st.st_size > CONFIG_FILE_MAX)
 		return -EFBIG;
-	data = malloc((size_t)st.st_size + 1);
+	data = calloc(1, (size_t)st.st_size + 1);
 	if (!data)
 		return -ENOMEM;
 	while (used < (size_t)st.st_size) {
@@ -174,7 +174,7 @@ static void add_key(struct text_reader *reader, struct config_place place, char 
 static void continue_key(struct text_reader *reader, struct config_place place, const char *line,
 			 size_t index)
 {
-	size_t marks, used;
+	size_t marks, used, length = strlen(line);
 	char **to, *joined;
 
 	if (reader->key_line == SIZE_MAX) {
@@ -186,13 +186,13 @@ static void continue_key(struct text_reader *reader, struct config_place place, 
 	to = &reader->text->lines[reader->key_line];
 	marks = index - reader->marked_to;
 	used = strlen(*to);
-	joined = realloc(*to, used + marks + strlen(line) + 1);
+	joined = realloc(*to, used + marks + length + 1);
 	if (!joined) {
 		reader->source->out_of_memory = true;
 		return;
 	}
 	memset(joined + used, CONFIG_LINE_MARK, marks);
-	strcpy(joined + used + marks, line);
+	memcpy(joined + used + marks, line, length + 1);
 	*to = joined;
 	reader->marked_to = index;
 }
@@ -260,7 +260,7 @@ int config_text_read(struct config_text *text, struct config_source *source, con
 
 	*text = (struct config_text){ 0 };
 	r = read_whole(file, &data, &size);
-	if (r < 0)
+	if (!data)
 		return r;
 	if (size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0)
 		bom = 3;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
+#include "lib/procfs.h"
 
 /* Real thrash does 8,000 swap-ins and more a second; below this nobody notices. */
 #define MATERIAL_PAGES_PER_S 100.0
@@ -50,7 +51,7 @@ const struct culprit_process *thrash_find(const struct thrash_sample *sample, ui
 	if (!sample || !sample->n_processes)
 		return NULL;
 	p = bsearch(&tgid, sample->processes, sample->n_processes, sizeof(*p), compare_process);
-	return p && p->start_time_ns == start_time_ns ? p : NULL;
+	return p && proc_same_start_ns(p->start_time_ns, start_time_ns) ? p : NULL;
 }
 
 const struct thrash_swapin *thrash_find_swapin(const struct thrash_sample *sample, uint32_t tgid,
@@ -61,7 +62,7 @@ const struct thrash_swapin *thrash_find_swapin(const struct thrash_sample *sampl
 	if (!sample || !sample->n_swapins)
 		return NULL;
 	s = bsearch(&tgid, sample->swapins, sample->n_swapins, sizeof(*s), compare_swapin);
-	return s && s->start_time_ns == start_time_ns ? s : NULL;
+	return s && proc_same_start_ns(s->start_time_ns, start_time_ns) ? s : NULL;
 }
 
 uint64_t thrash_swapin_delta(const struct thrash_sample *before, const struct thrash_swapin *now)

@@ -63,6 +63,11 @@ bool proc_same_start(uint64_t start_time_ns, uint64_t start_ticks)
 	return start_time_ns / NSEC_PER_TICK == start_ticks;
 }
 
+bool proc_same_start_ns(uint64_t a_ns, uint64_t b_ns)
+{
+	return a_ns / NSEC_PER_TICK == b_ns / NSEC_PER_TICK;
+}
+
 int proc_read_cgroup(pid_t pid, char *buf, size_t size)
 {
 	/* A line for each v1 hierarchy, too. On the stack: this is read on the way to a freeze. */

@@ -29,6 +29,8 @@ int proc_read_stat(pid_t pid, struct proc_stat *st);
  * ticks of 10 ms. True when both can be the same process start.
  */
 bool proc_same_start(uint64_t start_time_ns, uint64_t start_ticks);
+/* Can two start times, either of which may come from /proc, be of one process (of one pid)? */
+bool proc_same_start_ns(uint64_t a_ns, uint64_t b_ns);
 
 /* The cgroup v2 path ("0::" line) of the process into buf. 0 or -errno. */
 int proc_read_cgroup(pid_t pid, char *buf, size_t size);

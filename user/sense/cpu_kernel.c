@@ -170,17 +170,14 @@ static int attach(struct cpu_source *source, const struct program *programs, siz
 	return 0;
 }
 
-static int add_pins(const struct cpu_source *source, struct pins *pins)
+/* Maps that cannot be looked at from outside are no reason to poll; pins_error() tells. */
+static void add_pins(const struct cpu_source *source, struct pins *pins)
 {
 	struct cpu_bpf *skel = source->skel;
-	int r;
 
-	r = pins_add(pins, bpf_map__fd(skel->maps.cgroup_cpu), "cgroup_cpu");
-	if (r == 0)
-		r = pins_add(pins, bpf_map__fd(skel->maps.process_cpu), "process_cpu");
-	if (r == 0)
-		r = pins_add(pins, bpf_map__fd(skel->maps.cpu_budget), "cpu_budget");
-	return r;
+	(void)pins_add(pins, bpf_map__fd(skel->maps.cgroup_cpu), "cgroup_cpu");
+	(void)pins_add(pins, bpf_map__fd(skel->maps.process_cpu), "process_cpu");
+	(void)pins_add(pins, bpf_map__fd(skel->maps.cpu_budget), "cpu_budget");
 }
 
 /* --- proof ------------------------------------------------------------------------------------ */
@@ -292,10 +289,8 @@ static int kernel_open(struct cpu_source **out, const char *rung,
 		return -ENOMEM;
 	source->cache.n_cpus = (unsigned int)n_cpus;
 	r = start(source, rung, options, sizes, why);
-	if (r == 0 && options->pins) {
-		*why = "pin";
-		r = add_pins(source, options->pins);
-	}
+	if (r == 0 && options->pins)
+		add_pins(source, options->pins);
 	if (r < 0)
 		kernel_close(source);
 	else

@@ -17,17 +17,15 @@
 /* io_uring's threads have yet to open; waking a GPU takes a second. */
 #define UNRESOLVED_NS (2 * NSEC_PER_SEC)
 
-static int pin(struct gpu_sense *gpu)
+/* Maps that cannot be looked at from outside are no reason to see nothing; pins_error() tells. */
+static void pin(struct gpu_sense *gpu)
 {
-	int r;
+	struct pins *pins = gpu->options.pins;
 
-	if (!gpu->options.pins)
-		return 0;
-	r = pins_add(gpu->options.pins, bpf_map__fd(gpu->bpf->maps.gpu_device), "gpu_device");
-	if (r == 0)
-		r = pins_add(gpu->options.pins, bpf_map__fd(gpu->bpf->maps.gpu_holder),
-			     "gpu_holder");
-	return r;
+	if (!pins)
+		return;
+	(void)pins_add(pins, bpf_map__fd(gpu->bpf->maps.gpu_device), "gpu_device");
+	(void)pins_add(pins, bpf_map__fd(gpu->bpf->maps.gpu_holder), "gpu_holder");
 }
 
 int gpu_open(struct gpu_sense **out, const struct sense_options *options, gpu_change_fn fn,
@@ -45,7 +43,9 @@ int gpu_open(struct gpu_sense **out, const struct sense_options *options, gpu_ch
 	gpu->user = user;
 	gpu_holders_init(gpu);
 	r = gpu_climb(gpu);
-	return r < 0 ? r : pin(gpu);
+	if (r == 0)
+		pin(gpu);
+	return r;
 }
 
 void gpu_close(struct gpu_sense *gpu)

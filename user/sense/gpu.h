@@ -59,7 +59,8 @@ typedef void (*gpu_change_fn)(void *user, const struct gpu_change *change);
 
 /*
  * Opens, loads and proves the best source. *out is freed by gpu_close(). The pids in the options
- * are those of the initial pid namespace. -ENOTSUP: no source (gpu_status() says why).
+ * are those of the initial pid namespace. -ENOTSUP: no source; *out is set all the same, for
+ * gpu_status() to say why and for gpu_close(), but for nothing else.
  */
 int gpu_open(struct gpu_sense **out, const struct sense_options *options, gpu_change_fn fn,
 	     void *user);
@@ -75,8 +76,8 @@ int gpu_dispatch(struct gpu_sense *gpu);
  * Sets which devices are watched, by globs of character nodes (NULL-terminated array). The
  * companions by which kinds of holders are told apart (nvidiactl, modeset, uvm, render nodes) are
  * added by the sense itself. Called again when nodes appear: what stays keeps its index and its
- * counter. The number of wanted devices, -E2BIG when there are more than CULPRIT_GPU_DEVICES, or
- * -errno.
+ * counter. The number of wanted devices, -E2BIG when there are more than CULPRIT_GPU_DEVICES,
+ * -ENOTSUP without a source, or -errno.
  */
 int gpu_set_devices(struct gpu_sense *gpu, const char *const *globs);
 /* Attaches or detaches what costs other programs something. 0 or -errno (then it is detached). */

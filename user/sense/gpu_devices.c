@@ -262,6 +262,8 @@ int gpu_set_devices(struct gpu_sense *gpu, const char *const *globs)
 	struct majors majors = read_majors();
 	int r = 0, wanted;
 
+	if (!gpu->bpf)
+		return -ENOTSUP;
 	for (unsigned int i = 0; i < gpu->n_slots; i++)
 		gpu->slots[i].found = false;
 	for (int i = 0; r == 0 && globs[i]; i++)

@@ -32,6 +32,7 @@ const char *const pins_names[] = { "cgroup_cpu", "process_cpu", "cpu_budget",	"g
 struct pins {
 	char dir[PATH_MAX];
 	int dir_fd; /* holds the lock */
+	int error;  /* of the first map that could not be pinned */
 };
 
 static bool known(const char *name)
@@ -186,7 +187,7 @@ int pins_open(struct pins **out, const char *dir)
 	return 0;
 }
 
-int pins_add(struct pins *pins, int map_fd, const char *name)
+static int pin(const struct pins *pins, int map_fd, const char *name)
 {
 	char path[PATH_MAX + MAX_NAME];
 	const char *new_name = path + strlen(pins->dir) + 1;
@@ -206,6 +207,20 @@ int pins_add(struct pins *pins, int map_fd, const char *name)
 		return r;
 	}
 	return 0;
+}
+
+int pins_add(struct pins *pins, int map_fd, const char *name)
+{
+	int r = pin(pins, map_fd, name);
+
+	if (r < 0 && pins->error == 0)
+		pins->error = r;
+	return r;
+}
+
+int pins_error(const struct pins *pins)
+{
+	return pins->error;
 }
 
 void pins_close(struct pins *pins)

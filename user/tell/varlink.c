@@ -20,6 +20,8 @@
 /* Pause after an accept(2) that failed for want of descriptors or memory. */
 #define ACCEPT_RETRY_USEC (500 * 1000)
 #define BACKLOG		  128
+/* Of the name under which a socket is made, before it is moved to its place. */
+#define NEW_SUFFIX	  ".new"
 
 /* --- the socket file ----------------------------------------------------------------------- */
 
@@ -63,7 +65,7 @@ static int bind_socket(struct varlink_server *server)
 {
 	struct sockaddr_un address;
 	struct stat st;
-	int r = address_of(&address, server->path, ".new");
+	int r = address_of(&address, server->path, NEW_SUFFIX);
 
 	if (r < 0)
 		return r;
@@ -85,6 +87,20 @@ static int bind_socket(struct varlink_server *server)
 	server->dev = st.st_dev;
 	server->ino = st.st_ino;
 	return 0;
+}
+
+void varlink_remove_stale(const char *path)
+{
+	struct sockaddr_un beside;
+	struct stat st;
+
+	if (check_stale(path) < 0)
+		return;
+	(void)unlink(path);
+	/* It died while it made its own. */
+	if (address_of(&beside, path, NEW_SUFFIX) == 0 && lstat(beside.sun_path, &st) == 0 &&
+	    S_ISSOCK(st.st_mode))
+		(void)unlink(beside.sun_path);
 }
 
 static void unlink_socket(const struct varlink_server *server)

@@ -63,6 +63,8 @@ struct varlink_options {
  * not exist is no error: then nobody but root may look. Root here is uid 0 and the server's own.
  */
 int varlink_new(struct varlink_server **out, const struct varlink_options *options);
+/* Removes the socket file of a server that died. */
+void varlink_remove_stale(const char *path);
 /* Closes all, removes the socket file if it is still ours. */
 void varlink_free(struct varlink_server *server);
 

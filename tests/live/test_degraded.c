@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the agent runs without, and says so: once in the log, and in status as long as it is so. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "lib/cleanup.h"
+#include "live.h"
+
+#define LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
+				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
+				 "window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
+				 "action = freeze\ntarget = hog\n";
+
+static bool frozen(void *name)
+{
+	return live_frozen(name);
+}
+
+static bool thawed(void *name)
+{
+	return !live_frozen(name);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	live_cleanup();
+	return 0;
+}
+
+static json_t *status(void)
+{
+	char error[128];
+	json_t *reply = agent_call("GetStatus", NULL, error, sizeof(error));
+	json_t *object;
+
+	if (!reply)
+		fail_msg("GetStatus: %s", error);
+	object = json_incref(json_object_get(reply, "status"));
+	json_decref(reply);
+	return object;
+}
+
+/* How many of agent.degraded hold this text. */
+static unsigned int degraded(const char *text)
+{
+	json_t *object = status();
+	const json_t *line;
+	unsigned int n = 0;
+	size_t i;
+
+	json_array_foreach (json_object_get(json_object_get(object, "agent"), "degraded"), i, line)
+		n += strstr(json_string_value(line), text) != NULL;
+	json_decref(object);
+	return n;
+}
+
+/* The source that a sense uses, "" for none. */
+static const char *source(const char *sense)
+{
+	static char name[64];
+	json_t *object = status();
+	const json_t *s;
+	size_t i;
+
+	snprintf(name, sizeof(name), "absent");
+	json_array_foreach (json_object_get(object, "senses"), i, s) {
+		const char *its = json_string_value(json_object_get(s, "source"));
+
+		if (strcmp(json_string_value(json_object_get(s, "name")), sense) != 0)
+			continue;
+		snprintf(name, sizeof(name), "%s", its ? its : "");
+		/* Whoever sees nothing says so, and why. */
+		if (!its) {
+			assert_int_not_equal(json_array_size(json_object_get(s, "blind")), 0);
+			assert_string_not_equal(json_string_value(json_object_get(s, "why")), "");
+		}
+	}
+	json_decref(object);
+	return name;
+}
+
+static unsigned int logged_times(const char *text)
+{
+	char line[1024];
+	_cleanup_fclose_ FILE *f = fopen(agent_file("agent.log"), "re");
+	unsigned int n = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		n += strstr(line, text) != NULL;
+	return n;
+}
+
+/* Starts the agent in a mount namespace of its own, after this shell command. */
+static void start_after(const char *command, const char *text)
+{
+	char script[512];
+
+	snprintf(script, sizeof(script), "%s && exec \"$@\"", command);
+	agent_start_with(LIST("unshare", "-m", "sh", "-c", script, "sh"), NULL, text);
+}
+
+static void it_still_freezes_and_thaws(void)
+{
+	pid_t front = live_fork("front", load_spin, NULL);
+
+	assert_true(live_until(frozen, "hog", 8000));
+	live_kill(front);
+	assert_true(live_until(thawed, "hog", 8000));
+}
+
+static void make_cgroups(void)
+{
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+}
+
+static void a_missing_bpffs_is_mounted(void **state)
+{
+	(void)state;
+	start_after("{ umount /sys/fs/bpf || :; }", "");
+	assert_int_equal(degraded("bpffs"), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void without_a_bpffs_the_maps_are_not_pinned(void **state)
+{
+	(void)state;
+	make_cgroups();
+	start_after("mount -t tmpfs none /sys/fs/bpf", cpu_config);
+	assert_int_equal(degraded("no bpffs"), 1);
+	assert_int_equal(logged_times("no bpffs"), 1);
+	it_still_freezes_and_thaws();
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void without_btf_cpu_time_is_polled_and_the_rest_says_blind(void **state)
+{
+	(void)state;
+	make_cgroups();
+	start_after("mount -t tmpfs none /sys/kernel/btf", cpu_config);
+	assert_int_equal(degraded("no BTF"), 1);
+	assert_int_equal(logged_times("no BTF"), 1);
+	assert_int_equal(degraded("the gpu sense has no source"), 1);
+	assert_int_equal(degraded("the swap sense has no source"), 1);
+	assert_string_equal(source("cpu"), "cpu.stat");
+	assert_string_equal(source("census"), "/proc");
+	assert_string_equal(source("tree"), "scan");
+	assert_string_equal(source("gpu"), "");
+	assert_string_equal(source("swap"), "");
+	it_still_freezes_and_thaws();
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void without_psi_thrash_is_told_by_other_means(void **state)
+{
+	(void)state;
+	start_after("mount -t tmpfs none /proc/pressure",
+		    "[policy t]\nsignal = thrash\naction = freeze\ntarget = offender\n");
+	assert_int_equal(degraded("no PSI"), 1);
+	assert_int_equal(logged_times("no PSI"), 1);
+	assert_string_not_equal(source("swap"), "");
+	assert_int_equal(agent_stop(), 0);
+}
+
+/* On this kernel without trampolines; where there are some, it is the best source. */
+static void a_forced_source_that_fails_leaves_the_others_alone(void **state)
+{
+	(void)state;
+	agent_start_with(NULL,
+			 LIST("--source", "swap=fentry/swap_readpage", "--source", "census=/proc",
+			      "--source", "tree=scan"),
+			 "");
+	assert_int_equal(degraded("the swap sense has no source"), 1);
+	assert_int_equal(logged_times("the swap sense has no source"), 1);
+	assert_string_equal(source("swap"), "");
+	assert_string_equal(source("census"), "/proc");
+	assert_string_equal(source("tree"), "scan");
+	assert_string_not_equal(source("cpu"), "");
+	json_decref(agent_call("GetTop", NULL, (char[128]){ 0 }, 128));
+	assert_string_equal(source("swap"), "");
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void set_file_limit(rlim_t limit)
+{
+	struct rlimit l = { limit, RLIM_INFINITY };
+
+	assert_int_equal(prlimit(agent_pid(), RLIMIT_FSIZE, &l, NULL), 0);
+}
+
+static bool quiet(void *policy)
+{
+	char name[32];
+
+	agent_policy_state(policy, name, sizeof(name));
+	return strcmp(name, "quiet") == 0;
+}
+
+static void a_ledger_that_cannot_be_written_means_no_new_action(void **state)
+{
+	json_t *event;
+	pid_t front;
+
+	(void)state;
+	make_cgroups();
+	/* Its log through a pipe, which has no size that could be limited. */
+	agent_start_with(LIST("bash", "-c", "exec \"$@\" 2> >(exec cat)", "bash"), NULL,
+			 cpu_config);
+	set_file_limit(0);
+	front = live_fork("front", load_spin, NULL);
+	event = agent_wait_event("error", "front-first", 5000);
+	assert_non_null(strstr(json_string_value(json_object_get(event, "reason")),
+			       "the ledger cannot be written"));
+	json_decref(event);
+	assert_false(live_frozen("hog"));
+	/* It is tried again as long as the signal holds, and told once. */
+	usleep(400 * 1000);
+	assert_int_equal(agent_count_events("error", "front-first"), 1);
+	assert_false(live_frozen("hog"));
+	assert_int_equal(logged_times("the ledger cannot be written"), 1);
+	set_file_limit(RLIM_INFINITY);
+	assert_true(live_until(frozen, "hog", 2000));
+	live_kill(front);
+	assert_true(live_until(thawed, "hog", 3000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void what_is_held_is_let_go_though_the_ledger_cannot_be_written(void **state)
+{
+	pid_t front;
+
+	(void)state;
+	make_cgroups();
+	agent_start(cpu_config);
+	front = live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	set_file_limit(0);
+	live_kill(front);
+	assert_true(live_until(thawed, "hog", 3000));
+	assert_true(live_until(quiet, "front-first", 3000));
+	set_file_limit(RLIM_INFINITY);
+	json_decref(agent_wait_event("thawed", "front-first", 4000));
+	it_still_freezes_and_thaws();
+	assert_int_equal(agent_stop(), 0);
+}
+
+static pid_t guardian(void)
+{
+	json_t *object = status();
+	json_int_t pid = json_integer_value(
+		json_object_get(json_object_get(object, "agent"), "guardian_pid"));
+
+	json_decref(object);
+	return (pid_t)pid;
+}
+
+static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **state)
+{
+	json_t *event;
+	pid_t old;
+
+	(void)state;
+	make_cgroups();
+	agent_start(cpu_config);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	old = guardian();
+	assert_true(old > 1);
+	/* The guardian is the agent's child: the pid is its own as long as the agent lives. */
+	assert_int_equal(kill(old, SIGKILL), 0);
+	event = agent_wait_event("error", NULL, 3000);
+	assert_non_null(strstr(json_string_value(json_object_get(event, "reason")), "guardian"));
+	json_decref(event);
+	assert_int_not_equal(guardian(), old);
+	assert_int_not_equal(guardian(), 0);
+	assert_true(live_frozen("hog"));
+	assert_true(agent_logged("guardian"));
+	live_kill(agent_pid());
+	assert_true(live_until(thawed, "hog", 100));
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_missing_bpffs_is_mounted),
+		T(without_a_bpffs_the_maps_are_not_pinned),
+		T(without_btf_cpu_time_is_polled_and_the_rest_says_blind),
+		T(without_psi_thrash_is_told_by_other_means),
+		T(a_forced_source_that_fails_leaves_the_others_alone),
+		T(a_ledger_that_cannot_be_written_means_no_new_action),
+		T(what_is_held_is_let_go_though_the_ledger_cannot_be_written),
+		T(a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

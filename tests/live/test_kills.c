@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The agent killed at bad moments: nothing stays frozen, and nothing is in the way of the next. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "lib/cleanup.h"
+#include "live.h"
+
+static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
+				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
+				 "window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
+				 "action = freeze\ntarget = hog\n";
+
+static bool frozen(void *name)
+{
+	return live_frozen(name);
+}
+
+static bool thawed(void *name)
+{
+	return !live_frozen(name);
+}
+
+static int setup(void **state)
+{
+	if (live_setup(state) < 0)
+		return -1;
+	srandom((unsigned int)getpid());
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	live_cleanup();
+	return 0;
+}
+
+static void wait_ms(long least, long most)
+{
+	usleep((useconds_t)(1000 * (least + random() % (most - least + 1))));
+}
+
+static void release(void)
+{
+	const char *argv[] = { live_program("culpritd"),
+			       "--release",
+			       "--state-dir",
+			       agent_file("state"),
+			       "--socket",
+			       agent_file("control"),
+			       "--pin-dir",
+			       agent_pin_dir(),
+			       NULL };
+
+	assert_int_equal(live_wait(live_exec(NULL, agent_file("release.log"), (char *const *)argv)),
+			 0);
+}
+
+/* Neither a hold, nor a pin, nor a socket, nor a claim. */
+static void nothing_is_left(void)
+{
+	char line[256] = "";
+	_cleanup_fclose_ FILE *ledger = fopen(agent_file("state/ledger"), "re");
+
+	assert_false(live_frozen("hog"));
+	assert_int_equal(access(agent_pin_dir(), F_OK), -1);
+	assert_int_equal(access(agent_file("control"), F_OK), -1);
+	assert_int_equal(access(agent_file("control.new"), F_OK), -1);
+	while (ledger && fgets(line, sizeof(line), ledger))
+		assert_null(strchr(line, '{'));
+}
+
+static void killed_while_it_starts_it_leaves_nothing_behind(void **state)
+{
+	(void)state;
+	/* The work goes on, so that it freezes as soon as it can. */
+	live_fork("front", load_spin, NULL);
+	for (int i = 0; i < 50; i++) {
+		agent_spawn(cpu_config);
+		wait_ms(0, 300);
+		live_kill(agent_pid());
+		/* Every other time the next agent finds things as the dead one left them. */
+		if (i % 2 == 0)
+			continue;
+		release();
+		nothing_is_left();
+	}
+	agent_start(cpu_config);
+	assert_true(live_until(frozen, "hog", 5000));
+	assert_int_equal(agent_stop(), 0);
+	nothing_is_left();
+}
+
+static void killed_while_it_reloads_it_leaves_nothing_behind(void **state)
+{
+	(void)state;
+	live_fork("front", load_spin, NULL);
+	for (int i = 0; i < 10; i++) {
+		agent_start(cpu_config);
+		assert_true(live_until(frozen, "hog", 5000));
+		kill(agent_pid(), SIGHUP);
+		wait_ms(0, 8);
+		live_kill(agent_pid());
+		assert_true(live_until(thawed, "hog", 100));
+		release();
+		nothing_is_left();
+	}
+}
+
+static void killed_while_it_stops_it_leaves_nothing_behind(void **state)
+{
+	(void)state;
+	live_fork("front", load_spin, NULL);
+	for (int i = 0; i < 10; i++) {
+		agent_start(cpu_config);
+		assert_true(live_until(frozen, "hog", 5000));
+		kill(agent_pid(), SIGTERM);
+		wait_ms(0, 20);
+		live_kill(agent_pid());
+		assert_true(live_until(thawed, "hog", 100));
+		release();
+		nothing_is_left();
+	}
+}
+
+static void killed_with_its_guardian_the_ledger_is_enough(void **state)
+{
+	char error[128];
+
+	(void)state;
+	live_fork("front", load_spin, NULL);
+	for (int restart = 0; restart < 2; restart++) {
+		json_t *reply;
+		pid_t guardian;
+
+		agent_start(cpu_config);
+		assert_true(live_until(frozen, "hog", 5000));
+		reply = agent_call("GetStatus", NULL, error, sizeof(error));
+		assert_non_null(reply);
+		guardian = (pid_t)json_integer_value(
+			json_object_get(json_object_get(json_object_get(reply, "status"), "agent"),
+					"guardian_pid"));
+		json_decref(reply);
+		/* Stopped, the agent can neither notice nor replace it. */
+		kill(agent_pid(), SIGSTOP);
+		assert_true(guardian > 1);
+		kill(guardian, SIGKILL);
+		live_kill(agent_pid());
+		assert_true(live_frozen("hog"));
+		if (restart) {
+			agent_start("");
+			json_decref(agent_wait_event("recovered", NULL, 3000));
+			assert_false(live_frozen("hog"));
+			assert_int_equal(agent_stop(), 0);
+		} else {
+			release();
+		}
+		nothing_is_left();
+	}
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(killed_while_it_starts_it_leaves_nothing_behind),
+		T(killed_while_it_reloads_it_leaves_nothing_behind),
+		T(killed_while_it_stops_it_leaves_nothing_behind),
+		T(killed_with_its_guardian_the_ledger_is_enough),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The signal `thrash` end to end: real swap, a real memory limit, the offender named and held. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "lib/clock.h"
+#include "limit.h"
+#include "live.h"
+#include "swapping.h"
+
+#define LIMIT_MIB  64
+#define THRASH_MIB 128
+#define SWAP_MIB   384
+
+static const char config[] = "[policy thrashing]\nsignal = thrash\naction = freeze\n"
+			     "target = offender\ngrace = 1s\n";
+
+static int setup(void **state)
+{
+	int r = live_setup(state);
+
+	if (r == 0)
+		live_swap_on(SWAP_MIB);
+	return r;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	live_cleanup();
+	return 0;
+}
+
+/* Touches mebibytes at random for ever. */
+static int thrash(void *mebibytes)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	uint64_t random = (uint64_t)getpid() | 1;
+	struct own_pages own;
+
+	if (live_limit_join() < 0)
+		return 1;
+	if (own_pages_make(&own, ((size_t)(uintptr_t)mebibytes << 20) / page) < 0)
+		return 2;
+	for (;;) {
+		random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+		own.memory[(random >> 33) % own.pages * page]++;
+	}
+}
+
+static json_int_t member(json_t *object, const char *outer, const char *key)
+{
+	return json_integer_value(json_object_get(json_object_get(object, outer), key));
+}
+
+static void a_thrasher_is_named_and_its_cgroup_frozen(void **state)
+{
+	json_t *event;
+	pid_t pid;
+
+	(void)state;
+	live_cgroup("thrasher");
+	live_limit("thrasher", LIMIT_MIB);
+	agent_start(config);
+	pid = live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	event = agent_wait_event("frozen", "thrashing", 20000);
+	assert_int_equal(member(event, "offender", "pid"), pid);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(event, "target"), "path")),
+		live_path("thrasher"));
+	assert_true(live_frozen("thrasher"));
+	assert_true(member(event, "evidence", "churn_pages") > 0);
+	json_decref(event);
+	/* Frozen it swaps no more; after the grace time it goes on. */
+	json_decref(agent_wait_event("thawed", "thrashing", 10000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void beside_innocents_only_the_thrasher_is_stopped(void **state)
+{
+	json_t *event;
+	pid_t pid;
+
+	(void)state;
+	live_cgroup("shared");
+	live_limit("shared", LIMIT_MIB);
+	live_fork("shared", load_sleep, NULL);
+	agent_start(config);
+	pid = live_fork("shared", thrash, (void *)(uintptr_t)THRASH_MIB);
+	event = agent_wait_event("stopped", "thrashing", 20000);
+	assert_int_equal(member(event, "target", "pid"), pid);
+	assert_false(live_frozen("shared"));
+	json_decref(event);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_protected_thrasher_is_passed_over(void **state)
+{
+	char protecting[512];
+
+	(void)state;
+	live_cgroup("thrasher");
+	live_limit("thrasher", LIMIT_MIB);
+	snprintf(protecting, sizeof(protecting), "protect = cgroup:%%s/thrasher\n%s", config);
+	agent_start(protecting);
+	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	json_decref(agent_wait_event("refused", "thrashing", 20000));
+	assert_false(live_frozen("thrasher"));
+	assert_int_equal(agent_count_events("frozen", NULL), 0);
+	assert_int_equal(agent_count_events("stopped", NULL), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void reading_pages_back_once_is_not_thrash(void **state)
+{
+	(void)state;
+	live_cgroup("reader");
+	agent_start(config);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(live_wait(live_fork("reader", load_swap_once, (void *)8192UL)), 0);
+	/* Longer than the two looks take. */
+	usleep(500 * 1000);
+	assert_int_equal(agent_count_events("frozen", NULL), 0);
+	assert_int_equal(agent_count_events("stopped", NULL), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void sigkill_of_the_agent_continues_a_stopped_thrasher(void **state)
+{
+	char path[64], word[32] = "";
+	json_t *event;
+	pid_t pid;
+
+	(void)state;
+	live_cgroup("shared");
+	live_limit("shared", LIMIT_MIB);
+	live_fork("shared", load_sleep, NULL);
+	agent_start(config);
+	pid = live_fork("shared", thrash, (void *)(uintptr_t)THRASH_MIB);
+	event = agent_wait_event("stopped", "thrashing", 20000);
+	json_decref(event);
+	live_kill(agent_pid());
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	for (uint64_t end = monotonic_ns() + 100 * NSEC_PER_MSEC; monotonic_ns() < end;) {
+		FILE *f = fopen(path, "re");
+
+		assert_non_null(f);
+		assert_int_equal(fscanf(f, "%*d (%*[^)]) %31s", word), 1);
+		fclose(f);
+		if (word[0] != 'T')
+			break;
+		usleep(1000);
+	}
+	assert_true(word[0] != 'T');
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_thrasher_is_named_and_its_cgroup_frozen),
+		T(beside_innocents_only_the_thrasher_is_stopped),
+		T(a_protected_thrasher_is_passed_over),
+		T(reading_pages_back_once_is_not_thrash),
+		T(sigkill_of_the_agent_continues_a_stopped_thrasher),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

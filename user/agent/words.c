@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What people are told about a policy: why it began to hold, why it let go, what would make it let
+ * go. Whoever reads these may never have seen the configuration, so every number has its unit.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "lib/units.h"
+
+#define DURATION_SIZE 32
+
+static const char *duration(uint64_t ns, char *buf)
+{
+	units_print_duration(ns, buf, DURATION_SIZE);
+	return buf;
+}
+
+/* "others", or the pattern; a cgroup without its prefix, for its slash says it. */
+static void watched_name(const struct policy_config *c, char *buf, size_t size)
+{
+	static const char prefix[] = "cgroup:";
+	size_t skip = strlen(prefix);
+
+	if (c->of_others) {
+		snprintf(buf, size, "others");
+		return;
+	}
+	pattern_print(&c->of, buf, size);
+	if (strncmp(buf, prefix, skip) == 0)
+		memmove(buf, buf + skip, strlen(buf + skip) + 1);
+}
+
+static void gpu_begin(const struct agent_policy *p, char *buf, size_t size)
+{
+	const char *device = p->device[0] ? p->device : "the GPU";
+
+	if (p->has_offender)
+		snprintf(buf, size, "%s (pid %d) has opened %s", p->offender.comm,
+			 (int)p->offender.pid, device);
+	else
+		snprintf(buf, size, "%s is in use", device);
+}
+
+static void cpu_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size)
+{
+	char of[128], window[DURATION_SIZE];
+	size_t used;
+
+	watched_name(p->config, of, sizeof(of));
+	snprintf(buf, size, "%s used %.2f of %u CPUs over the last %s, and %.2f are allowed", of,
+		 p->value, a->n_cpus, duration(p->config->window_ns, window), p->rule.enter);
+	used = strlen(buf);
+	if (p->has_offender)
+		snprintf(buf + used, size - used, "; %s (pid %d) crossed that", p->offender.comm,
+			 (int)p->offender.pid);
+}
+
+void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size)
+{
+	if (p->config->signal == SIGNAL_GPU)
+		gpu_begin(p, buf, size);
+	else
+		cpu_begin(a, p, buf, size);
+}
+
+/* What has to be so, for as long as the grace time. */
+static void quiet(const struct agent_policy *p, char *buf, size_t size)
+{
+	char of[128];
+
+	switch (p->config->signal) {
+	case SIGNAL_CPU:
+		watched_name(p->config, of, sizeof(of));
+		snprintf(buf, size, "%s below %.2f CPUs", of, p->rule.leave);
+		break;
+	case SIGNAL_GPU:
+		snprintf(buf, size, "nobody else having %s open", p->device[0] ? p->device : "it");
+		break;
+	default:
+		snprintf(buf, size, "less than %.3g %% of the time lost waiting for memory",
+			 p->rule.leave * 100);
+	}
+}
+
+void words_end(const struct agent_policy *p, char *buf, size_t size)
+{
+	char what[256], grace[DURATION_SIZE];
+
+	if (p->state.must_be_quiet) {
+		snprintf(buf, size, "it was held for max_hold, the longest allowed");
+		return;
+	}
+	quiet(p, what, sizeof(what));
+	snprintf(buf, size, "the grace time of %s has passed with %s",
+		 duration(p->rule.grace_ns, grace), what);
+}
+
+static void value_now(const struct agent_policy *p, char *buf, size_t size)
+{
+	switch (p->config->signal) {
+	case SIGNAL_CPU:
+		snprintf(buf, size, "%.2f CPUs", p->value);
+		break;
+	case SIGNAL_GPU:
+		snprintf(buf, size, "%.0f %s", p->value, p->value == 1 ? "holder" : "holders");
+		break;
+	default:
+		snprintf(buf, size, "%.3g %%", p->value * 100);
+	}
+}
+
+void words_undo(const struct agent_policy *p, char *buf, size_t size)
+{
+	char what[256], grace[DURATION_SIZE], now[64], left[64] = "";
+
+	quiet(p, what, sizeof(what));
+	value_now(p, now, sizeof(now));
+	if (p->state.phase == POLICY_GRACE && p->rule.grace_ns > p->state.quiet_ns)
+		snprintf(left, sizeof(left), ", %.1f s to go",
+			 (double)(p->rule.grace_ns - p->state.quiet_ns) / (double)NSEC_PER_SEC);
+	snprintf(buf, size, "policy %s: after %s with %s (now %s%s)", p->config->name,
+		 duration(p->rule.grace_ns, grace), what, now, left);
+}
+
+void words_latest(const struct agent_policy *p, char *buf, size_t size)
+{
+	uint64_t end = p->state.held_since_ns + p->rule.max_hold_ns, now = monotonic_ns();
+	uint64_t left_s = end > now ? (end - now + NSEC_PER_SEC / 2) / NSEC_PER_SEC : 0;
+	const char *unit = "s";
+
+	*buf = '\0';
+	if (!p->rule.max_hold_ns)
+		return;
+	if (left_s >= 120) {
+		left_s = (left_s + 30) / 60;
+		unit = "min";
+	}
+	snprintf(buf, size, "policy %s: in %llu %s at the latest (max_hold)", p->config->name,
+		 (unsigned long long)left_s, unit);
+}
