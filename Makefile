@@ -27,7 +27,7 @@ WARN      := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wmissing-prototypes -Wst
 HARDEN    := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 SANITIZE  ?=
 OPT       ?= -O2
-CPPFLAGS  += -D_GNU_SOURCE -DCULPRIT_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(B)/bpf
+CPPFLAGS  += -D_GNU_SOURCE -DCULPRIT_VERSION='"$(VERSION)"' -DCULPRIT_SYSCONFDIR='"$(SYSCONFDIR)"' -Iinclude -Iuser -I$(B)/bpf
 CFLAGS    := -std=gnu17 -g $(OPT) $(WARN) $(if $(SANITIZE),$(SANITIZE),$(HARDEN))
 LDFLAGS   := $(if $(SANITIZE),$(SANITIZE),-pie -Wl,-z,relro,-z,now) -Wl,--as-needed
 
@@ -61,7 +61,8 @@ AS_OWNER   := scripts/as-owner.sh
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps help tests clean unit live check vm-tests vm-live bench asan format format-check tidy demo install uninstall
+.PHONY: FORCE all deps help tests clean unit live check vm-tests vm-live vm-service bench asan format format-check \
+	tidy demo install uninstall
 
 # What is built belongs to the owner of the tree, also under sudo (AS_OWNER); and in a make of its
 # own, which sees the packages that deps has just installed.
@@ -74,6 +75,7 @@ help:
 	@echo 'make check         (root) unit tests and live tests on this kernel'
 	@echo 'make unit          unit tests alone; no root needed'
 	@echo 'make vm-live       (root) live tests and every rung of every sense on KERNEL=$(KERNEL), in qemu'
+	@echo 'make vm-service    (root) the systemd unit in a virtual machine, with everything that can befall it'
 	@echo 'make bench         (root) the figures of the README, as JSON'
 	@echo 'make asan          the unit and live tests under the address and undefined-behaviour sanitizers'
 	@echo 'make format-check  is every file as clang-format would write it?'
@@ -104,6 +106,13 @@ $(B)/%.o: %.c | $(SKELS)
 	@mkdir -p $(@D)
 	$(call tell,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# The default configuration file is compiled in: `make install SYSCONFDIR=` must not install another.
+$(B)/sysconfdir: FORCE
+	@mkdir -p $(@D)
+	@cmp -s $@ - <<<'$(SYSCONFDIR)' || echo '$(SYSCONFDIR)' > $@
+
+$(B)/user/agent/main.o: $(B)/sysconfdir
 
 $(B)/libculprit.a: $(call obj,$(LIB_SRCS) $(CORE_SRCS))
 	@rm -f $@
@@ -187,6 +196,9 @@ bench:
 	@scripts/deps.sh
 	@$(AS_OWNER) $(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit $(BENCHES)
 	@CULPRIT_BUILD=$(abspath $(B)) tests/bench/run.sh $(BENCHES)
+
+vm-service: all
+	@scripts/vm.sh --systemd --timeout 1800 -- tests/vm/systemd.sh
 
 asan:
 	@scripts/deps.sh
