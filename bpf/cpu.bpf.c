@@ -298,7 +298,7 @@ __noinline int flush(u32 cpu, u32 tgid)
 	id = pending->cgroup;
 	as.start_time_ns = pending->start_time_ns;
 	as.cgroup = id;
-	as.flags = pending->flags;
+	as.flags = (enum culprit_cpu_flag)pending->flags;
 	__builtin_memcpy(as.comm, pending->comm, sizeof(as.comm));
 	process = process_entry(pending->tgid, &as);
 	if (process) {
@@ -479,10 +479,12 @@ static __always_inline void renamed(struct task_struct *task, const char *comm, 
 		return;
 	as.start_time_ns = READ(direct, task, start_boottime);
 	as.cgroup = cgroup_id(task_cgroup(task, direct), direct);
-	as.flags = task_flags(task, direct);
+	as.flags = (enum culprit_cpu_flag)task_flags(task, direct);
+	/* A string is read to its end only; what the longer name before it was must go, too. */
+	bpf_probe_read_kernel_str(as.comm, sizeof(as.comm), comm);
 	process = process_entry(tgid, &as);
 	if (process)
-		bpf_probe_read_kernel_str(process->comm, sizeof(process->comm), comm);
+		__builtin_memcpy(process->comm, as.comm, sizeof(process->comm));
 }
 
 /* --- programs --------------------------------------------------------------------------------- */

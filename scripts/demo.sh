@@ -64,8 +64,9 @@ build_all() {
 
 # --- watching -----------------------------------------------------------------------------------
 
-field() { # KEY: a number or a string of the JSON line on stdin
-	grep -oE "\"$1\": *(\"([^\"\\\\]|\\\\.)*\"|[^,}]*)" | head -n 1 | sed -E 's/^"[^"]*": *//; s/^"(.*)"$/\1/'
+# KEY: a number or a string of the JSON line on stdin; nothing when it has none
+field() {
+	grep -oE "\"$1\": *(\"([^\"\\\\]|\\\\.)*\"|[^,}]*)" | head -n 1 | sed -E 's/^"[^"]*": *//; s/^"(.*)"$/\1/' || true
 }
 
 # wait_event EVENT POLICY SECONDS: the first such event after the last one that was waited for, in $event
@@ -116,12 +117,12 @@ scene_cpu() {
 	title "1. CPU: background work makes room when the foreground is busy"
 	start background "$load" spin
 	job=$last
-	note "a background job, pid $job, keeps a CPU busy; it is to yield when the foreground uses 0.20 CPUs"
+	note "a background job, pid $job, keeps a CPU busy; it is to yield when the foreground uses 0.05 CPUs"
 	sleep 0.5
 	start foreground "$load" spin 3
 	say "  a foreground program starts, pid $last, and works for 3 s …"
 	wait_event frozen foreground-first 10
-	say "  ${bold}frozen${plain}: the background job$(after "the kernel saw the 0.20 CPUs used up")"
+	say "  ${bold}frozen${plain}: the background job$(after "the kernel saw that much used")"
 	why
 	witness background
 	wait_event thawed foreground-first 20
@@ -152,14 +153,19 @@ scene_gpu() {
 	end_work gpu-job "$job" "$last"
 }
 
-# Swap-ins since the agent started: of PID, and of all together (kernel threads among them).
+# Swap-ins since the agent started: of PID, and of all together (kernel threads among them), and what
+# pswpin stood at. Other work may be swapping: a moment is waited for in which it does not.
 swap_ins() { # PID
-	local kernel
-	client top --once --json >"$tmp/top"
+	local i before
+	for ((i = 0; i < 20; i++)); do
+		before=$(pswpin)
+		client top --once --json >"$tmp/top"
+		counter=$(pswpin)
+		((counter != before)) || break
+	done
 	one=$(pages_of "\"pid\": *$1,")
 	all=$(pages_of '"path": *"/",')
-	kernel=$(grep -oE '"kernel": *\{[^{}]*\}' "$tmp/top" | field swapin_pages)
-	all=$((all + kernel))
+	all=$((all + $(grep -oE '"kernel": *\{[^{}]*\}' "$tmp/top" | field swapin_pages)))
 }
 
 # The swap-ins of the object of $tmp/top that has this member; one without any need not be there.
@@ -170,11 +176,11 @@ pages_of() { # MEMBER
 }
 
 scene_swap() {
-	local begin begin_all one all kernel
+	local begin begin_all one all counter
 	title "3. Swap: who thrashes is named exactly, and frozen"
 	make_swap
 	swap_ins 0
-	begin=$(pswpin) begin_all=$all
+	begin=$counter begin_all=$all
 	start thrasher "$load" thrash 128
 	say "  a program starts, pid $last, that touches 128 MiB at random where it may have 64 MiB …"
 	wait_event 'frozen|stopped' thrashing 30
@@ -183,9 +189,8 @@ scene_swap() {
 	# What was under way when it was frozen has to arrive.
 	sleep 0.3
 	swap_ins "$last"
-	kernel=$(($(pswpin) - begin))
 	say "  pages swapped in, as culprit counted: ${bold}$one${plain} by pid $last, $((all - begin_all - one)) by everybody else"
-	say "  pages swapped in, as the kernel's own counter (pswpin) has it: ${bold}$kernel${plain} for the whole machine"
+	say "  pages swapped in, as the kernel's own counter (pswpin) has it: ${bold}$((counter - begin))${plain} for the whole machine"
 }
 
 show() {

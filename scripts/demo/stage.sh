@@ -80,8 +80,10 @@ cleanup() {
 	if [[ -d $tmp/state ]]; then
 		"$build/culpritd" --release --state-dir "$tmp/state" --pin-dir "$pins" >/dev/null 2>&1 || true
 	fi
-	kill_cgroup "$cg"
-	end_children
+	{
+		kill_cgroup "$cg"
+		end_children
+	} 2>/dev/null
 	remove_cgroup "$cg"
 	[[ -z $v1 ]] || remove_cgroup "$v1"
 	[[ ! -e $tmp/memory-enabled ]] || { echo -memory >"$mount/cgroup.subtree_control"; } 2>/dev/null || true
@@ -97,10 +99,8 @@ end_children() {
 	local -a running
 	mapfile -t running <<<"$(jobs -pr)"
 	[[ -n ${running[0]} ]] || return 0
-	{
-		kill -KILL "${running[@]}"
-		wait "${running[@]}"
-	} 2>/dev/null || true
+	kill -KILL "${running[@]}" || true
+	wait "${running[@]}" || true
 }
 
 # Prints what cleanup() should have removed and did not.
@@ -223,7 +223,7 @@ choose_gpu() {
 		mknod "$gpu" c "$major" "$minor"
 		# A file system mounted nodev makes it but does not open it.
 		if { : <"$gpu"; } 2>/dev/null; then
-			note "GPU: ${busy:+$busy is in use, so }${busy:-there is none here, so }a stand-in device node, $gpu"
+			note "GPU: ${busy:-none here}${busy:+ is in use}, so a stand-in device node, $gpu"
 			return
 		fi
 		rm -f "$gpu"
@@ -250,7 +250,7 @@ write_config() {
 		signal = cpu
 		of     = cgroup:/$name/foreground
 		window = 250ms
-		enter  = 0.2cpu
+		enter  = 0.05cpu
 		grace  = 2s
 		action = freeze
 		target = background-job
@@ -308,6 +308,8 @@ start() {
 end_work() { # CGROUP PID...
 	local group=$cg/$1
 	shift
-	kill_cgroup "$group"
-	wait "$@" 2>/dev/null || true
+	{
+		kill_cgroup "$group"
+		wait "$@" || true
+	} 2>/dev/null
 }

@@ -11,6 +11,10 @@
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
 
+/* systemd thaws a unit to stop it: who thaws something gets as long to do with it what they want,
+ * or to end it, before it is frozen again. */
+#define AGAIN_NS NSEC_PER_SEC
+
 static bool same_target(const struct target *x, const struct target *y)
 {
 	if (x->kind != y->kind)
@@ -319,24 +323,6 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 				a->holds[i].holders[j].policy = p;
 }
 
-void holds_retry(struct agent *a, uint64_t now_ns)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
-		struct hold *h = &a->holds[i];
-
-		if (!h->used)
-			continue;
-		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
-			h->by_operator = false;
-			settle(a, h, "the time that the operator gave is over");
-		} else if (h->error == -ESTALE || h->error == -ESRCH) {
-			h->used = false;
-		} else if (h->error && is_wanted(h)) {
-			try_claim(a, h);
-		}
-	}
-}
-
 /* Does some policy's signal still hold (not merely its grace time)? */
 static bool still_wanted(const struct hold *h)
 {
@@ -348,13 +334,41 @@ static bool still_wanted(const struct hold *h)
 	return false;
 }
 
+static void freeze_again(struct agent *a, struct hold *h)
+{
+	h->again_ns = 0;
+	if (h->claim && h->claim->state == CLAIM_EXTERNAL && still_wanted(h) && !h->by_operator)
+		(void)act_refreeze(a->act, h->claim);
+}
+
+void holds_retry(struct agent *a, uint64_t now_ns)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+
+		if (!h->used)
+			continue;
+		if (h->again_ns && now_ns >= h->again_ns)
+			freeze_again(a, h);
+		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
+			h->by_operator = false;
+			settle(a, h, "the time that the operator gave is over");
+		} else if (h->error == -ESTALE || h->error == -ESRCH) {
+			h->used = false;
+		} else if (h->error && is_wanted(h)) {
+			try_claim(a, h);
+		}
+	}
+}
+
 static void thawed_by_others(struct agent *a, struct hold *h)
 {
 	/* Twice is an opinion: then it is the operator's. */
-	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator &&
-	    act_refreeze(a->act, h->claim) == 0) {
+	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator) {
+		h->again_ns = monotonic_ns() + AGAIN_NS;
 		tell_hold(a, h, EVENT_EXTERNAL_THAW,
-			  "someone else let it go; the signal still holds, so it is frozen again");
+			  "someone else let it go; in a second it is frozen again if the signal "
+			  "still holds");
 		return;
 	}
 	tell_hold(a, h, EVENT_EXTERNAL_THAW,

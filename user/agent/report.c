@@ -29,10 +29,10 @@ static json_t *agent_object(struct agent *a)
 	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
 			 CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce",
 			 "uptime_s", (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC),
-			 "rss_bytes", (json_int_t)(rss_pages * (uint64_t)sysconf(_SC_PAGESIZE)),
-			 "wakeups", (json_int_t)((uint64_t)usage.ru_nvcsw - a->wakeups_start),
-			 "guardian_pid", (int)guardian_pid(a->guardian), "only", a->config->only,
-			 "degraded", degraded);
+			 "rss_bytes", (json_int_t)rss_pages * sysconf(_SC_PAGESIZE), "wakeups",
+			 (json_int_t)((uint64_t)usage.ru_nvcsw - a->wakeups_start), "guardian_pid",
+			 (int)guardian_pid(a->guardian), "only", a->config->only, "degraded",
+			 degraded);
 }
 
 static json_t *senses_array(struct agent *a)
