@@ -20,7 +20,8 @@ die() {
 # find would go unnoticed.
 known_missing() {
 	case $(uname -r) in
-	5.10.*) echo "gpu=cgroup/dev+work" swap={count_memcg_events,{fentry,kprobe}/swap_read_folio} ;;
+	# A program on a trampoline could be attached once only, and the gpu sense switches it on and off.
+	5.10.*) echo gpu={fexit,cgroup/dev+work} swap={count_memcg_events,{fentry,kprobe}/swap_read_folio} ;;
 	6.1.*) echo "gpu=cgroup/dev+work" swap={count_memcg_events,{fentry,kprobe}/swap_read_folio} ;;
 	6.12.*) echo "gpu=cgroup/dev+work" swap={count_memcg_events,{fentry,kprobe}/swap_readpage} ;;
 	*) echo swap={fentry,kprobe}/swap_readpage ;;
