@@ -266,7 +266,7 @@ static void thaw(void *agent, struct varlink_call *call, json_t *parameters)
 	for (unsigned int i = 0; i < n; i++) {
 		struct hold *h = hold_find(a, &targets[i]);
 
-		if (!h || !h->claim)
+		if (!h || !(h->claim || h->by_operator))
 			continue;
 		json_array_append_new(claims, report_claim(h));
 		hold_release_one(a, h, "it was thawed by hand");
