@@ -160,10 +160,9 @@ static __always_inline void know_cgroup(struct culprit_cpu_running *running, str
 		struct culprit_cpu_cgroup new = {};
 
 		inherit(&new, cgroup, direct);
-		if (insert(&cgroup_cpu, &id, &new)) {
-			count_loss(cpu_cgroup_full);
+		/* Full: flush() counts what is lost. */
+		if (insert(&cgroup_cpu, &id, &new))
 			return;
-		}
 	}
 	*known = id;
 }
@@ -306,8 +305,16 @@ __noinline int flush(u32 cpu, u32 tgid)
 		process->cgroup = id;
 		process->flags = as.flags;
 	}
-	/* Not there: full (counted by know_cgroup), or removed and forgotten. */
 	cgroup = bpf_map_lookup_elem(&cgroup_cpu, &id);
+	/* The last stint of a task can come after its cgroup was removed and forgotten: so the
+	 * entry comes back, and user space forgets it again. */
+	if (!cgroup) {
+		struct culprit_cpu_cgroup new = {};
+
+		if (insert(&cgroup_cpu, &id, &new))
+			count_loss(cpu_cgroup_full);
+		cgroup = bpf_map_lookup_elem(&cgroup_cpu, &id);
+	}
 	if (cgroup && as.flags & CULPRIT_CPU_KERNEL_THREAD)
 		__sync_fetch_and_add(&cgroup->kernel_ns, ns);
 	else if (cgroup)
