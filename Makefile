@@ -27,7 +27,7 @@ WARN      := -Wall -Wextra -Werror -Wshadow -Wformat=2 -Wmissing-prototypes -Wst
 HARDEN    := -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 SANITIZE  ?=
 OPT       ?= -O2
-CPPFLAGS  += -D_GNU_SOURCE -DCULPRIT_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(B)/bpf
+CPPFLAGS  += -D_GNU_SOURCE -DCULPRIT_VERSION='"$(VERSION)"' -DCULPRIT_SYSCONFDIR='"$(SYSCONFDIR)"' -Iinclude -Iuser -I$(B)/bpf
 CFLAGS    := -std=gnu17 -g $(OPT) $(WARN) $(if $(SANITIZE),$(SANITIZE),$(HARDEN))
 LDFLAGS   := $(if $(SANITIZE),$(SANITIZE),-pie -Wl,-z,relro,-z,now) -Wl,--as-needed
 
@@ -54,13 +54,15 @@ LIVE_TESTS := $(patsubst tests/live/%.c,$(B)/tests/live/%,$(wildcard tests/live/
 VM_TESTS   := $(B)/tests/vm/rungs $(B)/tests/vm/cuse_gpu
 LIVE_LIB   := $(call obj,$(filter-out tests/live/test_%,$(wildcard tests/live/*.c)))
 BENCHES    := $(patsubst tests/bench/%.c,$(B)/tests/bench/%,$(wildcard tests/bench/bench_*.c))
+TIDY_FILES := $(wildcard user/*/*.c)
 C_FILES    := $(wildcard bpf/*.[ch] include/culprit/*.h user/*/*.[ch] tests/*/*.[ch])
 
 AS_OWNER   := scripts/as-owner.sh
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps help tests clean unit live check vm-tests vm-live bench asan format format-check tidy demo install uninstall
+.PHONY: FORCE all deps help tests clean unit live check vm-tests vm-live vm-service bench asan format format-check \
+	tidy demo install uninstall
 
 # What is built belongs to the owner of the tree, also under sudo (AS_OWNER); and in a make of its
 # own, which sees the packages that deps has just installed.
@@ -73,6 +75,7 @@ help:
 	@echo 'make check         (root) unit tests and live tests on this kernel'
 	@echo 'make unit          unit tests alone; no root needed'
 	@echo 'make vm-live       (root) live tests and every rung of every sense on KERNEL=$(KERNEL), in qemu'
+	@echo 'make vm-service    (root) the systemd unit in a virtual machine, with everything that can befall it'
 	@echo 'make bench         (root) the figures of the README, as JSON'
 	@echo 'make asan          the unit and live tests under the address and undefined-behaviour sanitizers'
 	@echo 'make format-check  is every file as clang-format would write it?'
@@ -103,6 +106,13 @@ $(B)/%.o: %.c | $(SKELS)
 	@mkdir -p $(@D)
 	$(call tell,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# The default configuration file is compiled in: `make install SYSCONFDIR=` must not install another.
+$(B)/sysconfdir: FORCE
+	@mkdir -p $(@D)
+	@cmp -s $@ - <<<'$(SYSCONFDIR)' || echo '$(SYSCONFDIR)' > $@
+
+$(B)/user/agent/main.o: $(B)/sysconfdir
 
 $(B)/libculprit.a: $(call obj,$(LIB_SRCS) $(CORE_SRCS))
 	@rm -f $@
@@ -187,6 +197,9 @@ bench:
 	@$(AS_OWNER) $(MAKE) --no-print-directory $(B)/culpritd $(B)/culprit $(BENCHES)
 	@CULPRIT_BUILD=$(abspath $(B)) tests/bench/run.sh $(BENCHES)
 
+vm-service: all
+	@scripts/vm.sh --systemd --timeout 1800 -- tests/vm/systemd.sh
+
 asan:
 	@scripts/deps.sh
 	@$(MAKE) --no-print-directory B=build-asan OPT=-O1 \
@@ -202,11 +215,13 @@ format-check:
 	@clang-format --dry-run -Werror $(C_FILES)
 	@echo 'format-check: $(words $(C_FILES)) files are as clang-format writes them'
 
+# One file for each process: given several, clang-tidy 14 lets one file's findings leak into the next.
 tidy:
 	@$(AS_OWNER) $(MAKE) --no-print-directory $(SKELS)
-	@clang-tidy --quiet $(filter-out bpf/% tests/%,$(filter %.c,$(C_FILES))) -- \
-		-std=gnu17 $(CPPFLAGS) 2>&1 | grep -v 'warnings generated\|Suppressed\|Use -header' ; \
-		test $${PIPESTATUS[0]:-0} -eq 0
+	@printf '%s\n' $(TIDY_FILES) | xargs -P "$$(nproc)" -I{} sh -c \
+		'out=$$(clang-tidy --quiet "$$@" 2>/dev/null) || { printf "%s\n" "$$out"; exit 1; }' \
+		sh {} -- -std=gnu17 $(CPPFLAGS)
+	@echo 'tidy: clang-tidy has nothing to say about $(words $(TIDY_FILES)) files'
 
 # --- installation ------------------------------------------------------------------------------
 

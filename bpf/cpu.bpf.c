@@ -160,10 +160,9 @@ static __always_inline void know_cgroup(struct culprit_cpu_running *running, str
 		struct culprit_cpu_cgroup new = {};
 
 		inherit(&new, cgroup, direct);
-		if (insert(&cgroup_cpu, &id, &new)) {
-			count_loss(cpu_cgroup_full);
+		/* Full: flush() counts what is lost. */
+		if (insert(&cgroup_cpu, &id, &new))
 			return;
-		}
 	}
 	*known = id;
 }
@@ -298,7 +297,7 @@ __noinline int flush(u32 cpu, u32 tgid)
 	id = pending->cgroup;
 	as.start_time_ns = pending->start_time_ns;
 	as.cgroup = id;
-	as.flags = pending->flags;
+	as.flags = (enum culprit_cpu_flag)pending->flags;
 	__builtin_memcpy(as.comm, pending->comm, sizeof(as.comm));
 	process = process_entry(pending->tgid, &as);
 	if (process) {
@@ -306,8 +305,16 @@ __noinline int flush(u32 cpu, u32 tgid)
 		process->cgroup = id;
 		process->flags = as.flags;
 	}
-	/* Not there: full (counted by know_cgroup), or removed and forgotten. */
 	cgroup = bpf_map_lookup_elem(&cgroup_cpu, &id);
+	/* The last stint of a task can come after its cgroup was removed and forgotten: so the
+	 * entry comes back, and user space forgets it again. */
+	if (!cgroup) {
+		struct culprit_cpu_cgroup new = {};
+
+		if (insert(&cgroup_cpu, &id, &new))
+			count_loss(cpu_cgroup_full);
+		cgroup = bpf_map_lookup_elem(&cgroup_cpu, &id);
+	}
 	if (cgroup && as.flags & CULPRIT_CPU_KERNEL_THREAD)
 		__sync_fetch_and_add(&cgroup->kernel_ns, ns);
 	else if (cgroup)
@@ -479,10 +486,12 @@ static __always_inline void renamed(struct task_struct *task, const char *comm, 
 		return;
 	as.start_time_ns = READ(direct, task, start_boottime);
 	as.cgroup = cgroup_id(task_cgroup(task, direct), direct);
-	as.flags = task_flags(task, direct);
+	as.flags = (enum culprit_cpu_flag)task_flags(task, direct);
+	/* A string is read to its end only; what the longer name before it was must go, too. */
+	bpf_probe_read_kernel_str(as.comm, sizeof(as.comm), comm);
 	process = process_entry(tgid, &as);
 	if (process)
-		bpf_probe_read_kernel_str(process->comm, sizeof(process->comm), comm);
+		__builtin_memcpy(process->comm, as.comm, sizeof(process->comm));
 }
 
 /* --- programs --------------------------------------------------------------------------------- */

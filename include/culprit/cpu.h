@@ -36,9 +36,12 @@ struct culprit_cpu_cgroup {
 
 CULPRIT_ASSERT_SIZE(struct culprit_cpu_cgroup, 32);
 
+/* Bits; every sum of them has a name, so that dumps show names and not numbers. */
 enum culprit_cpu_flag {
+	CULPRIT_CPU_USER = 0,
 	CULPRIT_CPU_KERNEL_THREAD = 1,
 	CULPRIT_CPU_NICED = 2, /* nice above zero */
+	CULPRIT_CPU_NICED_KERNEL_THREAD = 3,
 };
 
 /* Value of `process_cpu`; the key is the tgid. */
@@ -46,7 +49,7 @@ struct culprit_cpu_process {
 	__u64 start_time_ns; /* CLOCK_BOOTTIME: a reused pid starts anew */
 	__u64 cgroup;	     /* where it ran last */
 	__u64 used_ns;
-	__u32 flags;		     /* enum culprit_cpu_flag */
+	enum culprit_cpu_flag flags;
 	__u32 reserved;		     /* zero */
 	char comm[CULPRIT_COMM_LEN]; /* of the group leader */
 };

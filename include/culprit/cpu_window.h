@@ -31,13 +31,18 @@ static inline __u64 cpu_window_sum(const struct culprit_cpu_budget *budget, __u6
 {
 	__u64 epoch = now_ns / slot_ns;
 	__u64 past = epoch - budget->epoch;
+	__u64 begin, total;
 
 	if (-past < CULPRIT_CPU_SLOTS)
 		epoch = budget->epoch;
 	else if (past >= CULPRIT_CPU_SLOTS)
 		return 0;
 	/* The first sub-window of the window is epoch - 15, which is epoch + 1 modulo 16. */
-	return budget->total_ns - budget->begin_ns[(epoch + 1) % CULPRIT_CPU_SLOTS];
+	begin = budget->begin_ns[(epoch + 1) % CULPRIT_CPU_SLOTS];
+	total = budget->total_ns;
+	/* Others add and roll meanwhile, and a reader can be held up between the two reads (or a
+	 * copy be of two moments): a sub-window that began after our total is no time, not 2^64. */
+	return (__s64)(total - begin) > 0 ? total - begin : 0;
 }
 
 #endif

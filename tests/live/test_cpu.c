@@ -425,6 +425,29 @@ static void a_forgotten_cgroup_gives_its_last_counters(void **state)
 	assert_int_equal(last.used_ns, 0);
 }
 
+/* As with a task that is still ending when its cgroup has been removed and forgotten. */
+static void what_comes_after_a_cgroup_was_forgotten_is_kept(void **state)
+{
+	static const struct timespec moment = { .tv_nsec = 5 * NSEC_PER_MSEC };
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("late");
+	pid_t pid = live_fork("late", load_spin_ms, (void *)200);
+	struct cpu_cgroup_use last;
+	uint64_t sum_ns = 0;
+
+	(void)state;
+	for (int i = 0; i < 40; i++) {
+		nanosleep(&moment, NULL);
+		assert_int_equal(cpu_forget_cgroup(cpu, id, &last), 0);
+		sum_ns += last.used_ns;
+	}
+	assert_int_equal(live_wait(pid), 0);
+	assert_int_equal(cpu_forget_cgroup(cpu, id, &last), 0);
+	sum_ns += last.used_ns;
+	assert_agrees(sum_ns, cpu_stat_ns("late"), 1000);
+}
+
 static int losses_map(void)
 {
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "losses", sizeof(uint32_t),
@@ -707,6 +730,7 @@ int main(void)
 		cmocka_unit_test(a_sweep_removes_what_was_left),
 		cmocka_unit_test(a_reused_pid_starts_anew),
 		cmocka_unit_test(a_forgotten_cgroup_gives_its_last_counters),
+		cmocka_unit_test(what_comes_after_a_cgroup_was_forgotten_is_kept),
 		cmocka_unit_test(full_tables_are_counted_losses),
 		cmocka_unit_test(a_task_that_never_switches_crosses_at_a_tick),
 		cmocka_unit_test(a_budget_crosses_again_only_when_armed_again),

@@ -179,6 +179,33 @@ static void counts_opens_by_threads_of_io_uring(void **state)
 	expect_uring_opens(*state, uring_open_async);
 }
 
+static int close_opens(const char *node, int *held, int peer)
+{
+	(void)node;
+	(void)peer;
+	for (int i = 0; i < OPENS; i++)
+		close(held[i]);
+	return 0;
+}
+
+/* The kernel gives the new open files the addresses of the old ones. */
+static void counts_opens_by_io_uring_again_after_a_close(void **state)
+{
+	struct gpu_fixture *f = *state;
+	struct actor actor;
+
+	actor_start(f, &actor, -1);
+	assert_int_equal(actor_do(&actor, uring_open_inline), 0);
+	gpu_fixture_settle(f);
+	assert_int_equal(actor_do(&actor, close_opens), 0);
+	assert_int_equal(gpu_settle(f->gpu, false), 0);
+	assert_null(gpu_fixture_holder(f, actor.pid));
+	assert_int_equal(actor_do(&actor, uring_open_inline), 0);
+	gpu_fixture_settle(f);
+	assert_int_equal(f->opened, 2 * OPENS);
+	actor_end(&actor);
+}
+
 static int open_one(const char *node, int *held, int peer)
 {
 	(void)peer;
@@ -458,6 +485,7 @@ int main(void)
 		ADD(loses_no_open_of_many_threads_at_once, source);
 		if (strcmp(source, "exits") != 0) {
 			ADD(counts_opens_by_io_uring, source);
+			ADD(counts_opens_by_io_uring_again_after_a_close, source);
 			ADD(counts_opens_by_threads_of_io_uring, source);
 		}
 		ADD(nothing_is_attached_while_no_events_are_wanted, source);

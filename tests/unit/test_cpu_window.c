@@ -73,6 +73,20 @@ static void a_late_cpu_does_not_wipe_the_window(void **state)
 	assert_int_equal(cpu_window_sum(&budget, SLOT, START + SLOT - MS), 30 * MS);
 }
 
+/* A reader is held up between the two numbers: another CPU adds, and opens the sub-window. */
+static void a_total_older_than_the_window_is_no_time(void **state)
+{
+	struct culprit_cpu_budget budget = { 0 }, torn;
+
+	(void)state;
+	add(&budget, START, 30 * MS);
+	torn = budget;
+	for (uint64_t slot = 1; slot <= 2 * CULPRIT_CPU_SLOTS; slot++)
+		add(&budget, START + slot * SLOT, 10 * MS);
+	budget.total_ns = torn.total_ns;
+	assert_int_equal(cpu_window_sum(&budget, SLOT, START + 2 * CULPRIT_CPU_SLOTS * SLOT), 0);
+}
+
 static void a_budget_set_back_begins_a_new_window(void **state)
 {
 	struct culprit_cpu_budget budget = { 0 };
@@ -107,6 +121,7 @@ int main(void)
 		cmocka_unit_test(what_is_older_than_the_window_is_not),
 		cmocka_unit_test(a_burst_is_seen_whole_wherever_it_falls),
 		cmocka_unit_test(a_late_cpu_does_not_wipe_the_window),
+		cmocka_unit_test(a_total_older_than_the_window_is_no_time),
 		cmocka_unit_test(a_budget_set_back_begins_a_new_window),
 		cmocka_unit_test(a_steady_load_reads_as_between_15_and_16_slots),
 	};

@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* An emulated machine is slow, and none of this is a measurement. */
+#define PATIENCE_MS 20000
+
 struct rung {
 	const char *sense, *source;
 	const char *what;   /* is looked at: the sense itself, or something beside it */
@@ -37,9 +40,6 @@ uint64_t row_count(const json_t *row, const char *key);
 
 /* A policy that freezes ROOT/hog while ROOT/front is busy. */
 extern const char cpu_policy[];
-/* The device node that stands for the GPU: CULPRIT_GPU_NODE, or a stand-in. */
-const char *gpu_node(void);
-
 /* The checks, one for each sense; *state is the rung. Each starts its agent and ends it. */
 void check_cpu(void **state);
 void check_gpu(void **state);

@@ -78,7 +78,7 @@ void agent_schedule(struct agent *a)
 {
 	uint64_t now = monotonic_ns();
 	uint64_t next = a->last_pulse_ns + a->config->pulse_ns;
-	uint64_t t = policies_next_ns(a, now);
+	uint64_t t = policies_next_ns(a);
 	uint64_t accuracy_usec = 50 * 1000;
 
 	if (t < next)
@@ -86,8 +86,8 @@ void agent_schedule(struct agent *a)
 	t = gpu_signal_next_ns(a, now);
 	if (t < next)
 		next = t;
-	if (holds_any(a) && now + TICK_NS < next)
-		next = now + TICK_NS;
+	if (holds_any(a) && a->last_tick_ns + TICK_NS < next)
+		next = a->last_tick_ns + TICK_NS;
 	/* An approaching release is kept to the millisecond; a pulse may wait for company. */
 	if (next < a->last_pulse_ns + a->config->pulse_ns)
 		accuracy_usec = 1000;
@@ -121,6 +121,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 	(void)source;
 	(void)usec;
 	guardian_beat(a->guardian);
+	a->last_tick_ns = now;
 	if (now >= a->last_pulse_ns + a->config->pulse_ns)
 		pulse(a, now);
 	gpu_signal_tick(a, now);
@@ -283,6 +284,9 @@ int agent_reload(struct agent *a, json_t *lines)
 			"state_dir, socket and pin_dir change with a restart, not with a reload; "
 			"the old ones stay in use");
 	a->config = config;
+	a->policies = NULL;
+	a->workloads = NULL;
+	a->n_policies = a->n_workloads = 0;
 	r = build(a);
 	if (r < 0) {
 		/* Out of memory: nothing was touched yet but these pointers. */
@@ -295,6 +299,12 @@ int agent_reload(struct agent *a, json_t *lines)
 		a->n_workloads = n_workloads;
 		config_free(config);
 		return r;
+	}
+	if (old_config->shadow != config->shadow) {
+		/* Told as what it is in the mode in which it was done. */
+		a->config = old_config;
+		holds_release_all(a, "the mode changes");
+		a->config = config;
 	}
 	policies_inherit(a, old_config, old_policies, n_policies);
 	(void)act_set_only(a->act, config->only);
@@ -509,10 +519,13 @@ static int open_all(struct agent *a)
 	r = open_ledger(a);
 	if (r < 0)
 		return r;
+	a->pin_dir = strdup(a->config->pin_dir);
+	if (!a->pin_dir)
+		return -ENOMEM;
 	/* The guardian is forked while we are small and before anything can be held. */
 	r = guardian_start(&a->guardian,
 			   &(struct guardian_options){ .ledger = a->ledger,
-						       .pin_dir = a->config->pin_dir,
+						       .pin_dir = a->pin_dir,
 						       .remove_pins = pins_remove_stale });
 	if (r < 0) {
 		log_error("the guardian cannot be started (%s); without it nothing may be held",
@@ -584,6 +597,7 @@ static void close_all(struct agent *a)
 	sd_event_unref(a->event);
 	cgroupfs_close(&a->cgroups);
 	config_free(a->config);
+	free(a->pin_dir);
 }
 
 static void say_started(struct agent *a)

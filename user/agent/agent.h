@@ -84,6 +84,7 @@ struct agent_policy {
 	bool paused;
 	uint64_t paused_until_ns; /* 0: until resumed */
 	int budget;		  /* cpu: index of its budget, else -1 */
+	bool deaf;		  /* cpu: its budget is not armed for it */
 	/* What the sense's last record said, for the event that may follow from it. */
 	uint64_t record_ns; /* CLOCK_MONOTONIC in the kernel; 0: no record, the tick saw it */
 	bool has_offender;
@@ -104,6 +105,7 @@ struct agent_budget {
 
 struct holder {
 	struct agent_policy *policy;
+	enum claim_action action; /* what it wants done */
 	/* Thawed by hand: the policy keeps off this target until its signal has been quiet. */
 	bool off;
 };
@@ -112,13 +114,15 @@ struct holder {
 struct hold {
 	bool used;
 	struct target target;
-	enum claim_action action;
-	struct claim *claim; /* NULL: shadow mode, or refused (error) */
-	int error;	     /* why there is no claim; told once */
+	enum claim_action action; /* what was done, or tried */
+	struct claim *claim;	  /* NULL: shadow mode, refused (error), or nobody wants it */
+	bool shadow;		  /* told as done, and nothing was touched */
+	int error;		  /* why there is no claim; told once */
 	struct holder holders[MAX_HOLDERS];
 	unsigned int n_holders;
 	bool by_operator;
 	uint64_t operator_until_ns; /* 0: until thawed */
+	uint64_t again_ns;	    /* thawed by others: when to freeze it again; 0: not to be */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
 };
@@ -130,6 +134,7 @@ struct agent {
 	sd_event *event;
 	struct options options;
 	struct config *config;
+	char *pin_dir;	     /* as it was at the start: the guardian keeps the pointer */
 	unsigned int n_cpus; /* for messages; asked for once, because asking reads a file */
 
 	struct cgroupfs cgroups;
@@ -163,7 +168,7 @@ struct agent {
 
 	sd_event_source *timer; /* the tick or the pulse, whichever is due */
 	sd_event_source *flush; /* defers the telling to an idle loop */
-	uint64_t last_pulse_ns, last_settle_all_ns, last_sweep_ns;
+	uint64_t last_tick_ns, last_pulse_ns, last_settle_all_ns, last_sweep_ns;
 	uint64_t started_ms, started_ns;
 	uint64_t wakeups_start; /* voluntary context switches until the loop began */
 	uint64_t pswpin_start;	/* /proc/vmstat when we started */
@@ -222,7 +227,7 @@ void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t
 /* All policies, with the values of now; the tick. */
 void policies_tick(struct agent *a, uint64_t now_ns);
 /* By when the next look is due, UINT64_MAX: no need. */
-uint64_t policies_next_ns(const struct agent *a, uint64_t now_ns);
+uint64_t policies_next_ns(const struct agent *a);
 void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
 void policy_resume(struct agent *a, struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
@@ -249,7 +254,8 @@ double gpu_signal_value(struct agent *a, struct agent_policy *p);
 int gpu_signal_build(struct agent *a);
 void gpu_signal_tick(struct agent *a, uint64_t now_ns);
 uint64_t gpu_signal_next_ns(const struct agent *a, uint64_t now_ns);
-/* Attaches what costs others something only while an active policy needs it. */
+/* Attaches what costs others something only while an active policy needs it. After a policy was
+ * paused or resumed. */
 void gpu_signal_want(struct agent *a);
 
 /* signal_thrash.c */
@@ -257,6 +263,8 @@ void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *cro
 double thrash_signal_value(struct agent *a, struct agent_policy *p);
 int thrash_signal_build(struct agent *a);
 void thrash_signal_free(struct agent *a);
+/* Arms the sense, or disarms it. After a policy was paused or resumed. */
+void thrash_signal_want(struct agent *a);
 void thrash_signal_pulse(struct agent *a, uint64_t now_ns);
 /* thrash_offender.c: finds the offender and holds it; called when a thrash policy begins. */
 void thrash_signal_begin(struct agent *a, struct agent_policy *p);

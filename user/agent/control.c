@@ -236,6 +236,15 @@ static void freeze(void *agent, struct varlink_call *call, json_t *parameters)
 		call, json_pack("{s:O,s:o}", "claim", json_array_get(claims, 0), "claims", claims));
 }
 
+static bool frozen_by_others(struct agent *a, const struct target *target)
+{
+	_cleanup_close_ int dir = cgroupfs_open_id(&a->cgroups, target->cgroup);
+	char text[8] = "";
+
+	return target->kind == TARGET_CGROUP && dir >= 0 &&
+	       cgroupfs_read(dir, "cgroup.freeze", text, sizeof(text)) > 0 && text[0] == '1';
+}
+
 static void thaw(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	struct agent *a = agent;
@@ -257,7 +266,7 @@ static void thaw(void *agent, struct varlink_call *call, json_t *parameters)
 	for (unsigned int i = 0; i < n; i++) {
 		struct hold *h = hold_find(a, &targets[i]);
 
-		if (!h || !h->claim)
+		if (!h || !(h->claim || h->by_operator))
 			continue;
 		json_array_append_new(claims, report_claim(h));
 		hold_release_one(a, h, "it was thawed by hand");
@@ -265,7 +274,10 @@ static void thaw(void *agent, struct varlink_call *call, json_t *parameters)
 	if (json_array_size(claims) == 0) {
 		json_decref(claims);
 		varlink_errorf(call, VARLINK_REFUSED,
-			       "'%s' is not held by culprit; nothing was done", name);
+			       "'%s' is not held by culprit%s; nothing was done", name,
+			       frozen_by_others(a, &targets[0])
+				       ? ", someone else froze it (echo 0 >cgroup.freeze thaws it)"
+				       : "");
 		return;
 	}
 	(void)varlink_reply(call, json_pack("{s:o}", "claims", claims));

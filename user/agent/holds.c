@@ -11,6 +11,12 @@
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
 
+/* systemd thaws a unit to stop it: who thaws something gets as long to do with it what they want,
+ * or to end it, before it is frozen again. */
+#define AGAIN_NS NSEC_PER_SEC
+
+#define OPERATOR "operator"
+
 static bool same_target(const struct target *x, const struct target *y)
 {
 	if (x->kind != y->kind)
@@ -71,12 +77,55 @@ static bool is_wanted(const struct hold *h)
 	return h->by_operator;
 }
 
-static const char *holder_name(const struct hold *h)
+/* Whose want decides what is done: of those that want it held, who wants most; ending is more than
+ * pausing. NULL: no policy, but perhaps the operator. */
+static const struct holder *leader(const struct hold *h)
 {
-	if (h->n_holders)
-		return h->holders[0].policy->config->name;
-	/* What could not be let go at once outlives its holders. */
-	return h->claim && !h->by_operator ? h->claim->policy : "operator";
+	const struct holder *first = NULL;
+
+	for (unsigned int i = 0; i < h->n_holders; i++) {
+		const struct holder *holder = &h->holders[i];
+
+		if (holder->off)
+			continue;
+		if (holder->action == CLAIM_TERMINATE)
+			return holder;
+		if (!first)
+			first = holder;
+	}
+	return first;
+}
+
+static struct agent_policy *leading_policy(const struct hold *h)
+{
+	const struct holder *holder = leader(h);
+
+	return holder ? holder->policy : NULL;
+}
+
+/* What the operator does by hand is never more than holding. */
+static enum claim_action wanted_action(const struct hold *h)
+{
+	const struct holder *holder = leader(h);
+
+	if (holder)
+		return holder->action;
+	return h->target.kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
+}
+
+/* In whose name the claim was made; NULL: the operator's. */
+static const struct agent_policy *claimant(struct agent *a, const struct hold *h)
+{
+	const struct agent_policy *p = policy_find(a, h->claim->policy);
+
+	if (p || strcmp(h->claim->policy, OPERATOR) == 0)
+		return p;
+	return leading_policy(h);
+}
+
+static const char *name_of(const struct agent_policy *p)
+{
+	return p ? p->config->name : OPERATOR;
 }
 
 const char *hold_error_text(int error)
@@ -102,24 +151,24 @@ const char *hold_error_text(int error)
 		       "started again each second";
 	case ENODATA:
 		return "nothing runs in it";
+	case EALREADY:
+		return "a policy is ending it just now";
 	default:
 		return strerror(-error);
 	}
 }
 
-/* The event about a hold: who, whom, on what evidence. */
-static void tell_hold(struct agent *a, const struct hold *h, enum event_kind kind,
-		      const char *reason)
+/* The event about a hold: who (NULL: the operator), whom, on what evidence. */
+static void tell_hold(struct agent *a, const struct hold *h, const struct agent_policy *p,
+		      enum event_kind kind, const char *reason)
 {
 	struct event event = { .kind = kind, .has_target = true, .target = h->target };
 
-	snprintf(event.policy, sizeof(event.policy), "%s", holder_name(h));
+	snprintf(event.policy, sizeof(event.policy), "%s", name_of(p));
 	snprintf(event.reason, sizeof(event.reason), "%s", reason);
 	if (h->claim)
 		event.claim_id = h->claim->id;
-	if (h->n_holders) {
-		const struct agent_policy *p = h->holders[0].policy;
-
+	if (p) {
 		event.has_evidence = true;
 		event.evidence = p->evidence;
 		event.has_offender = p->has_offender;
@@ -156,7 +205,7 @@ static bool is_ours(int error)
 
 /* Tries to claim the hold's target. What is refused stays a hold without a claim, told once, and is
  * tried again: the reason may go away while the signal still holds. */
-static void try_claim(struct agent *a, struct hold *h)
+static void try_claim(struct agent *a, struct hold *h, const struct agent_policy *p)
 {
 	struct claim *claim = NULL;
 	int before = h->error;
@@ -164,10 +213,11 @@ static void try_claim(struct agent *a, struct hold *h)
 
 	if (a->config->shadow) {
 		h->error = 0;
-		tell_hold(a, h, begun_kind(h->action), h->reason);
+		h->shadow = true;
+		tell_hold(a, h, p, begun_kind(h->action), h->reason);
 		return;
 	}
-	r = act_claim(a->act, h->action, &h->target, holder_name(h), h->reason, &claim);
+	r = act_claim(a->act, h->action, &h->target, name_of(p), h->reason, &claim);
 	h->error = r;
 	if (r == 0) {
 		h->claim = claim;
@@ -176,7 +226,29 @@ static void try_claim(struct agent *a, struct hold *h)
 	}
 	/* A target that is not running is left alone, and that is nothing to talk about. */
 	if (r != before && r != -ENODATA && r != -ESTALE && r != -ESRCH)
-		tell_hold(a, h, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
+		tell_hold(a, h, p, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
+}
+
+/* Does what those who want it held want; what fails is tried again at the next tick. */
+static int pursue(struct agent *a, struct hold *h, const char *reason)
+{
+	const struct agent_policy *p = leading_policy(h);
+	enum claim_action action = wanted_action(h);
+	int r;
+
+	if (h->claim) {
+		if (action != CLAIM_TERMINATE || h->claim->action == CLAIM_TERMINATE)
+			return 0;
+		r = act_escalate(a->act, h->claim, name_of(p), reason);
+		if (r < 0)
+			return r;
+	}
+	h->action = action;
+	if (reason != h->reason)
+		snprintf(h->reason, sizeof(h->reason), "%s", reason);
+	if (!h->claim)
+		try_claim(a, h, p);
+	return h->error;
 }
 
 /* One more policy for a target that is held already, or was let go by hand. */
@@ -185,19 +257,8 @@ static int join(struct agent *a, struct hold *h, struct agent_policy *p, enum cl
 {
 	if (h->n_holders == MAX_HOLDERS)
 		return -E2BIG;
-	h->holders[h->n_holders++] = (struct holder){ .policy = p };
-	if (h->claim) {
-		/* Ending is more than pausing: what one policy froze another may terminate. */
-		if (action != CLAIM_TERMINATE || h->action == CLAIM_TERMINATE)
-			return 0;
-		h->action = action;
-		snprintf(h->reason, sizeof(h->reason), "%s", reason);
-		return act_escalate(a->act, h->claim, p->config->name, reason);
-	}
-	h->action = action;
-	snprintf(h->reason, sizeof(h->reason), "%s", reason);
-	try_claim(a, h);
-	return h->error;
+	h->holders[h->n_holders++] = (struct holder){ .policy = p, .action = action };
+	return pursue(a, h, reason);
 }
 
 int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,
@@ -209,8 +270,11 @@ int hold_begin(struct agent *a, struct agent_policy *p, const struct target *tar
 		return h->error;
 	if (!h)
 		h = new_hold(a, target, action);
-	if (!h)
+	if (!h) {
+		agent_degraded(a, "as many targets are held as there is room for; more are left "
+				  "alone");
 		return -ENOSPC;
+	}
 	return join(a, h, p, action, reason);
 }
 
@@ -218,21 +282,28 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 		     const char *reason, struct hold **out)
 {
 	struct hold *h = hold_find(a, target);
+	int r = 0;
 
-	if (!h) {
+	if (h && h->claim && h->claim->action == CLAIM_TERMINATE)
+		return -EALREADY;
+	/* Someone else has let it go meanwhile. */
+	if (h && h->claim && h->claim->state == CLAIM_EXTERNAL)
+		r = act_refreeze(a->act, h->claim);
+	if (r < 0)
+		return r;
+	if (!h)
 		h = new_hold(a, target, target->kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP);
-		if (!h)
-			return -ENOSPC;
-	}
+	if (!h)
+		return -ENOSPC;
 	h->by_operator = true;
 	h->operator_until_ns = until_ns;
 	*out = h;
 	if (!h->claim) {
+		h->action = target->kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
 		snprintf(h->reason, sizeof(h->reason), "%s", reason);
-		try_claim(a, h);
+		try_claim(a, h, NULL);
 		if (h->error) {
-			int r = h->error;
-
+			r = h->error;
 			h->by_operator = false;
 			if (h->n_holders == 0)
 				h->used = false;
@@ -243,11 +314,11 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 	return 0;
 }
 
-/* Undoes the hold's claim. What the kernel does not take is tried again at the next tick. */
-static int undo(struct agent *a, struct hold *h, const char *why)
+/* Undoes the hold's claim, for that policy (NULL: the operator). What the kernel does not take is
+ * tried again at the pulse. */
+static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why)
 {
-	enum event_kind kind = undone_kind(h->action);
-	bool told = a->config->shadow && !h->error;
+	bool told = h->shadow;
 
 	if (h->claim) {
 		/* A terminate that is let go in the middle has nothing that could be given back. */
@@ -256,7 +327,7 @@ static int undo(struct agent *a, struct hold *h, const char *why)
 
 		if (r < 0) {
 			tell_hold(
-				a, h, EVENT_ERROR,
+				a, h, p, EVENT_ERROR,
 				r == -EIO
 					? "it was let go, but the ledger cannot be written; see "
 					  "to the disk under state_dir, it is tried again each "
@@ -267,24 +338,49 @@ static int undo(struct agent *a, struct hold *h, const char *why)
 		told = h->action != CLAIM_TERMINATE && !external;
 	}
 	if (told)
-		tell_hold(a, h, kind, why);
+		tell_hold(a, h, p, undone_kind(h->action), why);
 	h->claim = NULL;
+	h->again_ns = 0;
+	h->shadow = false;
 	return 0;
 }
 
-/* Lets the target go if nobody wants it held any more, and forgets it if nobody has to keep off. */
-static void settle(struct agent *a, struct hold *h, const char *why)
+/* Who wanted it ended does so no more, others still want it held. */
+static void hold_only(struct agent *a, struct hold *h)
 {
-	if (!is_wanted(h) && undo(a, h, why) == 0 && h->n_holders == 0)
+	char reason[CLAIM_REASON_LEN];
+	const struct agent_policy *p = leading_policy(h);
+
+	if (act_undo(a->act, h->claim) < 0)
+		return; /* told as ACT_UNDONE when it works, and pursued then */
+	h->claim = NULL;
+	snprintf(reason, sizeof(reason), "it need not end any more, but %s still holds it",
+		 name_of(p));
+	(void)pursue(a, h, reason);
+}
+
+/* After somebody has gone: lets the target go if nobody wants it held any more, and forgets it if
+ * nobody has to keep off. */
+static void settle(struct agent *a, struct hold *h, const struct agent_policy *gone,
+		   const char *why)
+{
+	if (is_wanted(h)) {
+		if (h->claim && h->claim->action == CLAIM_TERMINATE &&
+		    wanted_action(h) != CLAIM_TERMINATE)
+			hold_only(a, h);
+	} else if (undo(a, h, gone, why) == 0 && h->n_holders == 0) {
 		h->used = false;
+	}
 }
 
 void hold_release_one(struct agent *a, struct hold *h, const char *why)
 {
+	const struct agent_policy *p = leading_policy(h);
+
 	h->by_operator = false;
 	for (unsigned int i = 0; i < h->n_holders; i++)
 		h->holders[i].off = true;
-	settle(a, h, why);
+	settle(a, h, p, why);
 }
 
 void holds_release(struct agent *a, struct agent_policy *p, const char *why)
@@ -295,9 +391,8 @@ void holds_release(struct agent *a, struct agent_policy *p, const char *why)
 
 		if (at < 0)
 			continue;
-		/* Let go before the holder is forgotten, so that the event names it. */
 		h->holders[at].off = true;
-		settle(a, h, why);
+		settle(a, h, p, why);
 		h->holders[at] = h->holders[--h->n_holders];
 		if (h->n_holders == 0 && !h->by_operator && !h->claim)
 			h->used = false;
@@ -319,24 +414,6 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 				a->holds[i].holders[j].policy = p;
 }
 
-void holds_retry(struct agent *a, uint64_t now_ns)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
-		struct hold *h = &a->holds[i];
-
-		if (!h->used)
-			continue;
-		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
-			h->by_operator = false;
-			settle(a, h, "the time that the operator gave is over");
-		} else if (h->error == -ESTALE || h->error == -ESRCH) {
-			h->used = false;
-		} else if (h->error && is_wanted(h)) {
-			try_claim(a, h);
-		}
-	}
-}
-
 /* Does some policy's signal still hold (not merely its grace time)? */
 static bool still_wanted(const struct hold *h)
 {
@@ -348,26 +425,56 @@ static bool still_wanted(const struct hold *h)
 	return false;
 }
 
+static void freeze_again(struct agent *a, struct hold *h)
+{
+	h->again_ns = 0;
+	if (h->claim && h->claim->state == CLAIM_EXTERNAL && still_wanted(h) && !h->by_operator)
+		(void)act_refreeze(a->act, h->claim);
+}
+
+void holds_retry(struct agent *a, uint64_t now_ns)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+
+		if (!h->used)
+			continue;
+		if (h->again_ns && now_ns >= h->again_ns)
+			freeze_again(a, h);
+		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
+			h->by_operator = false;
+			settle(a, h, NULL, "the time that the operator gave is over");
+		} else if (!h->claim && (h->error == -ESTALE || h->error == -ESRCH)) {
+			h->used = false;
+		} else if (is_wanted(h) && !h->shadow) {
+			(void)pursue(a, h, h->reason);
+		}
+	}
+}
+
 static void thawed_by_others(struct agent *a, struct hold *h)
 {
 	/* Twice is an opinion: then it is the operator's. */
-	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator &&
-	    act_refreeze(a->act, h->claim) == 0) {
-		tell_hold(a, h, EVENT_EXTERNAL_THAW,
-			  "someone else let it go; the signal still holds, so it is frozen again");
+	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator) {
+		h->again_ns = monotonic_ns() + AGAIN_NS;
+		tell_hold(a, h, claimant(a, h), EVENT_EXTERNAL_THAW,
+			  "someone else let it go; in a second it is frozen again if the signal "
+			  "still holds");
 		return;
 	}
-	tell_hold(a, h, EVENT_EXTERNAL_THAW,
+	tell_hold(a, h, claimant(a, h), EVENT_EXTERNAL_THAW,
 		  "someone else let it go; it is left to them until the signal has been quiet");
 }
 
-/* The claim is over and about to be freed. */
-static void over(struct hold *h, bool may_come_back)
+/* The claim is over and about to be freed. What was done by hand is over with it; a policy whose
+ * signal holds has its cgroup claimed again when something runs in it. */
+static void over(struct hold *h, bool gone)
 {
 	h->claim = NULL;
-	if (may_come_back && (h->n_holders || h->by_operator) && h->target.kind == TARGET_CGROUP)
-		h->error = -ENODATA;
-	else
+	h->again_ns = 0;
+	h->by_operator = false;
+	h->error = gone ? -ENODATA : 0;
+	if (h->n_holders == 0 || (gone && h->target.kind == TARGET_PROCESS))
 		h->used = false;
 }
 
@@ -375,6 +482,7 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 {
 	struct agent *a = agent;
 	struct hold *h = claim ? claim->user : NULL;
+	const struct agent_policy *p;
 
 	if (news == ACT_GUARDIAN_LOST) {
 		struct event event = { .kind = EVENT_ERROR };
@@ -388,12 +496,13 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 	}
 	if (!h)
 		return;
+	p = claimant(a, h);
 	switch (news) {
 	case ACT_HELD:
-		tell_hold(a, h, begun_kind(h->action), h->reason);
+		tell_hold(a, h, p, begun_kind(h->action), h->reason);
 		break;
 	case ACT_SLOW:
-		tell_hold(a, h, EVENT_ERROR,
+		tell_hold(a, h, p, EVENT_ERROR,
 			  "it is not frozen after 5 s (a task in it waits inside the kernel); "
 			  "it is kept while the signal holds");
 		break;
@@ -401,21 +510,21 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 		thawed_by_others(a, h);
 		break;
 	case ACT_KILLING:
-		tell_hold(a, h, EVENT_KILLED, "it did not end in the time it had after SIGTERM");
+		tell_hold(a, h, p, EVENT_KILLED, "it did not end in the time it had after SIGTERM");
 		break;
 	case ACT_TERMINATED:
-		tell_hold(a, h, EVENT_TERMINATED, h->reason);
+		tell_hold(a, h, p, EVENT_TERMINATED, h->reason);
 		over(h, true);
 		break;
 	case ACT_GONE:
 		over(h, true);
 		break;
 	case ACT_UNDONE:
-		tell_hold(a, h, undone_kind(h->action), "it is let go at last");
+		tell_hold(a, h, p, undone_kind(h->action), "it is let go at last");
 		over(h, false);
 		break;
 	case ACT_OUTSIDE:
-		tell_hold(a, h, undone_kind(h->action), "it is outside the new `only`");
+		tell_hold(a, h, p, undone_kind(h->action), "it is outside the new `only`");
 		over(h, false);
 		break;
 	case ACT_GUARDIAN_LOST:

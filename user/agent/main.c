@@ -192,7 +192,11 @@ static int handle(struct command_line *c, int option, const char *text)
 static void on_check_message(void *user, bool warning, const char *line)
 {
 	(void)user;
-	fprintf(stderr, "%s%s\n", warning ? "warning: " : "", line);
+	/* As ExecReload of the unit its messages are for the journal, with their priority. */
+	if (log_is_journal())
+		log_message(warning ? LOG_WARNING : LOG_ERR, "%s", line);
+	else
+		fprintf(stderr, "%s%s\n", warning ? "warning: " : "", line);
 }
 
 static int check(const struct options *o)

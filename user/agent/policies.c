@@ -121,8 +121,17 @@ static void release(struct agent *a, struct agent_policy *p, const char *why)
 	p->has_offender = false;
 	p->told_nobody = false;
 	holds_release(a, p, why);
+}
+
+/* Each signal's sense listens only while some policy can act on what it hears. */
+static void listen_anew(struct agent *a, const struct agent_policy *p)
+{
 	if (p->budget >= 0)
 		cpu_signal_arm(a, (unsigned int)p->budget);
+	else if (p->config->signal == SIGNAL_GPU)
+		gpu_signal_want(a);
+	else if (p->config->signal == SIGNAL_THRASH)
+		thrash_signal_want(a);
 }
 
 void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
@@ -144,6 +153,8 @@ void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t
 			p->since_ms = unix_ms();
 		break;
 	}
+	if (p->budget >= 0 && p->deaf && !policy_is_deaf(&p->state, &p->rule, now_ns))
+		cpu_signal_arm(a, (unsigned int)p->budget);
 	agent_schedule(a);
 }
 
@@ -165,7 +176,7 @@ void policies_tick(struct agent *a, uint64_t now_ns)
 	}
 }
 
-uint64_t policies_next_ns(const struct agent *a, uint64_t now_ns)
+uint64_t policies_next_ns(const struct agent *a)
 {
 	uint64_t next = UINT64_MAX;
 
@@ -177,8 +188,10 @@ uint64_t policies_next_ns(const struct agent *a, uint64_t now_ns)
 			t = p->paused_until_ns ? p->paused_until_ns : UINT64_MAX;
 		} else {
 			t = policy_next_ns(&p->state, &p->rule);
-			if (policy_holds(p) && t > now_ns + TICK_NS)
-				t = now_ns + TICK_NS;
+			/* From the last tick, not from now: what comes between two of them
+			 * must not put off the next. */
+			if (policy_holds(p) && t > a->last_tick_ns + TICK_NS)
+				t = a->last_tick_ns + TICK_NS;
 		}
 		if (t < next)
 			next = t;
@@ -192,6 +205,7 @@ void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns)
 	p->paused_until_ns = until_ns;
 	policy_end(&p->state, monotonic_ns());
 	release(a, p, "the policy was paused");
+	listen_anew(a, p);
 	agent_schedule(a);
 }
 
@@ -202,8 +216,7 @@ void policy_resume(struct agent *a, struct agent_policy *p)
 	p->since_ms = unix_ms();
 	/* Whoever resumes a policy wants it to act on what is going on now. */
 	p->state = (struct policy_state){ .phase = POLICY_QUIET, .since_ns = monotonic_ns() };
-	if (p->budget >= 0)
-		cpu_signal_arm(a, (unsigned int)p->budget);
+	listen_anew(a, p);
 	agent_schedule(a);
 }
 
@@ -283,15 +296,20 @@ void policies_inherit(struct agent *a, const struct config *old_config,
 		struct agent_policy *old = &old_policies[i];
 		struct agent_policy *p = policy_find(a, old->config->name);
 
-		if (!p || !same_intent(old_config, old->config, a->config, p->config)) {
+		/* Whatever it does now, it was switched off by hand. */
+		if (p) {
+			p->paused = old->paused;
+			p->paused_until_ns = old->paused_until_ns;
+		}
+		/* What was held in one mode says nothing about the other. */
+		if (!p || old_config->shadow != a->config->shadow ||
+		    !same_intent(old_config, old->config, a->config, p->config)) {
 			holds_release(a, old, "the configuration has no such policy any more");
 			continue;
 		}
 		p->state = old->state;
 		p->value = old->value;
 		p->since_ms = old->since_ms;
-		p->paused = old->paused;
-		p->paused_until_ns = old->paused_until_ns;
 		p->evidence = old->evidence;
 		p->has_offender = old->has_offender;
 		p->offender = old->offender;

@@ -29,10 +29,10 @@ static json_t *agent_object(struct agent *a)
 	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
 			 CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce",
 			 "uptime_s", (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC),
-			 "rss_bytes", (json_int_t)(rss_pages * (uint64_t)sysconf(_SC_PAGESIZE)),
-			 "wakeups", (json_int_t)((uint64_t)usage.ru_nvcsw - a->wakeups_start),
-			 "guardian_pid", (int)guardian_pid(a->guardian), "only", a->config->only,
-			 "degraded", degraded);
+			 "rss_bytes", (json_int_t)rss_pages * sysconf(_SC_PAGESIZE), "wakeups",
+			 (json_int_t)((uint64_t)usage.ru_nvcsw - a->wakeups_start), "guardian_pid",
+			 (int)guardian_pid(a->guardian), "only", a->config->only, "degraded",
+			 degraded);
 }
 
 static json_t *senses_array(struct agent *a)
@@ -121,14 +121,15 @@ json_t *report_claim(const struct hold *h)
 	json_t *policies = json_array();
 
 	for (unsigned int i = 0; i < h->n_holders; i++)
-		json_array_append_new(policies, json_text(h->holders[i].policy->config->name));
+		if (!h->holders[i].off)
+			json_array_append_new(policies,
+					      json_text(h->holders[i].policy->config->name));
 	if (h->by_operator)
 		json_array_append_new(policies, json_string("operator"));
 	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:I,s:o,s:s}", "id",
 			 (json_int_t)(h->claim ? h->claim->id : 0), "action",
-			 action_text(h->action), "policy",
-			 h->n_holders ? h->holders[0].policy->config->name : "operator", "policies",
-			 policies, "target", target_to_json(&h->target), "since",
+			 action_text(h->action), "policy", h->claim ? h->claim->policy : "operator",
+			 "policies", policies, "target", target_to_json(&h->target), "since",
 			 (json_int_t)(h->claim ? h->claim->since_ms : h->since_ms), "reason",
 			 json_text(h->reason), "state", claim_state_text(h));
 }
@@ -217,6 +218,8 @@ static void say_undo(const struct hold *h, json_t *undo)
 	char text[256];
 
 	for (unsigned int i = 0; i < h->n_holders; i++) {
+		if (h->holders[i].off)
+			continue;
 		words_undo(h->holders[i].policy, text, sizeof(text));
 		json_array_append_new(undo, json_text(text));
 		words_latest(h->holders[i].policy, text, sizeof(text));

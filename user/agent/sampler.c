@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "agent/sampler.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,9 @@
 #include "lib/procfs.h"
 
 #define SAMPLE_FORGET_NS (15 * NSEC_PER_SEC)
+/* A task that has left its cgroup has only to be scheduled once more, however crowded the CPU. */
+#define REMOVED_NS	 (2 * NSEC_PER_SEC)
+#define SWEEP_NS	 (60 * NSEC_PER_SEC)
 
 struct sampler *sampler_of(struct agent *a)
 {
@@ -153,17 +157,22 @@ static void sum_up(void *user, struct tree_node *node)
 	c->seen = s->look;
 }
 
-/* Takes the counters of a removed cgroup out of the senses, and keeps them as its parent's. */
-static void forget_counters(struct agent *a, uint64_t id, uint64_t parent)
+static bool is_zero(const struct counters *c)
 {
-	struct sampler *s = sampler_of(a);
+	static const struct counters zero;
+
+	return memcmp(c, &zero, sizeof(zero)) == 0;
+}
+
+/* Takes the counters of a removed cgroup out of the senses, with those of the removed ones that
+ * were below it. */
+static struct counters take_out(struct agent *a, uint64_t id)
+{
 	struct cpu_cgroup_use cpu = { 0 };
 	struct swap_cgroup_use swap = { 0 };
 	struct counters last;
-	struct gone *own, *g;
+	struct gone *own;
 
-	if (!s || !parent)
-		return;
 	if (a->cpu)
 		(void)cpu_forget_cgroup(a->cpu, id, &cpu);
 	if (a->swap)
@@ -173,38 +182,102 @@ static void forget_counters(struct agent *a, uint64_t id, uint64_t parent)
 		.cpu_kernel_ns = cpu.kernel_ns,
 		.swap = swap.use,
 	};
-	HASH_FIND(hh, s->gone, &id, sizeof(id), own);
+	HASH_FIND(hh, a->sampler->gone, &id, sizeof(id), own);
 	if (own) {
 		add(&last, &own->counters);
-		HASH_DEL(s->gone, own);
+		HASH_DEL(a->sampler->gone, own);
 		free(own);
 	}
-	HASH_FIND(hh, s->gone, &parent, sizeof(parent), g);
+	return last;
+}
+
+/* Keeps them as those of a cgroup above. */
+static void keep(struct sampler *s, uint64_t heir, const struct counters *last)
+{
+	struct gone *g;
+
+	if (is_zero(last))
+		return;
+	HASH_FIND(hh, s->gone, &heir, sizeof(heir), g);
 	if (!g) {
 		g = calloc(1, sizeof(*g));
 		if (!g)
 			return;
-		g->id = parent;
+		g->id = heir;
 		HASH_ADD(hh, s->gone, id, sizeof(g->id), g);
 	}
-	add(&g->counters, &last);
+	add(&g->counters, last);
 }
 
-/* The last stint of a task that ends can be charged after its cgroup was removed; the tree, and so
- * cpu.stat of whoever is above, knows it no more. */
-static void forget_late(struct agent *a, struct sampler *s)
+/* Where what a removed cgroup had used is kept: with the nearest one above that is still there. */
+static uint64_t heir_of(struct agent *a, const struct removed *removed)
 {
-	struct cgroup_sample *c, *next;
+	uint64_t parent = removed->parent;
 
-	HASH_ITER (hh, s->cgroups, c, next) {
-		_cleanup_close_ int dir = -1;
+	for (const struct removed *r = removed->next; r && !tree_find(a->tree, parent); r = r->next)
+		if (r->id == parent)
+			parent = r->parent;
+	return tree_find(a->tree, parent) ? parent : tree_root(a->tree)->id;
+}
 
-		if (!a->tree || tree_find(a->tree, c->id) || c->own.cpu_ns == 0)
-			continue;
-		dir = cgroupfs_open_id(&a->cgroups, c->id);
-		if (dir < 0)
-			forget_counters(a, c->id, tree_root(a->tree)->id);
+/* What came since a cgroup was removed; each is asked for some pulses, then it is history. */
+static void forget_late(struct agent *a, struct sampler *s, uint64_t now_ns)
+{
+	for (struct removed *r = s->removed; a->tree && r; r = r->next) {
+		const struct counters last = take_out(a, r->id);
+
+		if (!is_zero(&last))
+			keep(s, heir_of(a, r), &last);
 	}
+	while (s->removed && now_ns >= s->removed->removed_ns + REMOVED_NS) {
+		struct removed *old = s->removed;
+
+		s->removed = old->next;
+		free(old);
+	}
+	if (!s->removed)
+		s->removed_end = NULL;
+}
+
+static bool is_removed(struct agent *a, uint64_t id)
+{
+	_cleanup_close_ int dir = -1;
+
+	if (tree_find(a->tree, id))
+		return false;
+	dir = cgroupfs_open_id(&a->cgroups, id);
+	return dir == -ENOENT || dir == -ESTALE;
+}
+
+static void sweep(struct agent *a, uint64_t id)
+{
+	if (is_removed(a, id)) {
+		const struct counters last = take_out(a, id);
+
+		keep(a->sampler, tree_root(a->tree)->id, &last);
+	}
+}
+
+static void sweep_cpu(void *user, const struct cpu_cgroup_use *use)
+{
+	sweep(user, use->cgroup);
+}
+
+static void sweep_swap(void *user, const struct swap_cgroup_use *use)
+{
+	sweep(user, use->cgroup);
+}
+
+/* Cgroups of which no news came, neither when they were made nor when they were removed: nobody
+ * else would ever take their entries out of the maps. */
+static void sweep_unknown(struct agent *a)
+{
+	if (!a->tree)
+		return;
+	if (a->cpu)
+		(void)cpu_each_cgroup(a->cpu, sweep_cpu, a);
+	if (a->swap)
+		(void)swap_each_cgroup(a->swap, sweep_swap, a);
 }
 
 static void forget_unseen(struct sampler *s)
@@ -244,6 +317,8 @@ void sampler_look(struct agent *a)
 		p->last_swapin = p->swap.swapin_pages;
 		p->known = false;
 	}
+	forget_late(a, s, s->last_ns);
+	sweep_unknown(a);
 	if (a->cpu) {
 		(void)cpu_each_cgroup(a->cpu, take_cpu_cgroup, s);
 		(void)cpu_each_process(a->cpu, take_cpu_process, s);
@@ -253,14 +328,29 @@ void sampler_look(struct agent *a)
 		(void)swap_each_process(a->swap, take_swap_process, s);
 	}
 	take_census(a, s);
-	forget_late(a, s);
 	if (a->tree)
 		tree_each(a->tree, sum_up, s);
 	forget_unseen(s);
 }
+
 void sampler_forget(struct agent *a, struct tree_node *node)
 {
-	forget_counters(a, node->id, node->parent ? node->parent->id : 0);
+	struct sampler *s = sampler_of(a);
+	uint64_t parent = node->parent ? node->parent->id : 0;
+	struct removed *removed = s && parent ? calloc(1, sizeof(*removed)) : NULL;
+	struct counters last;
+
+	if (!s || !parent)
+		return;
+	last = take_out(a, node->id);
+	keep(s, parent, &last);
+	if (!removed)
+		return;
+	*removed = (struct removed){ node->id, parent, monotonic_ns(), NULL };
+	if (!s->removed_end)
+		s->removed_end = &s->removed;
+	*s->removed_end = removed;
+	s->removed_end = &removed->next;
 }
 
 static void forget_looks(struct sampler *s)
@@ -273,9 +363,16 @@ static void forget_looks(struct sampler *s)
 
 void sampler_pulse(struct agent *a, uint64_t now_ns)
 {
-	struct sampler *s = a->sampler;
+	struct sampler *s = sampler_of(a);
 
-	if (s && s->last_ns && now_ns > s->asked_ns + SAMPLE_FORGET_NS)
+	if (!s)
+		return;
+	forget_late(a, s, now_ns);
+	if (now_ns >= s->swept_ns + SWEEP_NS) {
+		s->swept_ns = now_ns;
+		sweep_unknown(a);
+	}
+	if (s->last_ns && now_ns > s->asked_ns + SAMPLE_FORGET_NS)
 		forget_looks(s);
 }
 
@@ -288,6 +385,10 @@ void sampler_free(struct agent *a)
 		return;
 	sd_event_source_unref(s->timer);
 	forget_looks(s);
+	for (struct removed *r = s->removed, *after; r; r = after) {
+		after = r->next;
+		free(r);
+	}
 	HASH_ITER (hh, s->gone, g, next) {
 		HASH_DEL(s->gone, g);
 		free(g);

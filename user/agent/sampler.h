@@ -46,10 +46,19 @@ struct gone {
 	UT_hash_handle hh;
 };
 
+/* A cgroup that was removed a moment ago: what its last task still used comes after it. */
+struct removed {
+	uint64_t id, parent;
+	uint64_t removed_ns;
+	struct removed *next;
+};
+
 struct sampler {
 	struct cgroup_sample *cgroups;
 	struct process_sample *processes;
 	struct gone *gone;
+	struct removed *removed, **removed_end;
+	uint64_t swept_ns;
 	uint64_t look, last_ns, before_ns, asked_ns;
 	struct varlink_call *waiting[SAMPLER_MAX_WAITING];
 	sd_event_source *timer;

@@ -110,7 +110,10 @@ static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int
 	if (r < 0)
 		return r;
 	(void)sd_event_source_set_priority(source, priority);
-	return sd_event_source_set_floating(source, 1);
+	r = sd_event_source_set_floating(source, 1);
+	/* The loop has a reference of its own now. */
+	sd_event_source_unref(source);
+	return r;
 }
 
 static const char *const *const sources[SENSES] = { cpu_sources, gpu_sources, swap_sources,
@@ -299,7 +302,8 @@ unsigned int senses_each(const struct agent *a, const struct sense_status **out,
 	};
 	unsigned int n = ARRAY_SIZE(all) < max ? ARRAY_SIZE(all) : max;
 
-	memcpy(out, all, n * sizeof(*out));
+	for (unsigned int i = 0; i < n; i++)
+		out[i] = all[i];
 	return n;
 }
 

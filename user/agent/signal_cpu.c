@@ -33,15 +33,20 @@ static int find_budget(struct agent *a, const struct policy_config *p)
 	return (int)a->n_budgets++;
 }
 
-static uint64_t threshold_ns(const struct agent *a, unsigned int budget)
+/* A policy that cannot begin now is left out: while the value stays up the kernel would send one
+ * crossing per clock tick. */
+static uint64_t threshold_ns(struct agent *a, unsigned int budget)
 {
-	uint64_t lowest = NEVER;
+	uint64_t lowest = NEVER, now = monotonic_ns();
 
 	for (unsigned int i = 0; i < a->n_policies; i++) {
-		const struct agent_policy *p = &a->policies[i];
+		struct agent_policy *p = &a->policies[i];
 		uint64_t ns;
 
-		if (p->budget != (int)budget || p->paused || policy_holds(p))
+		if (p->budget != (int)budget)
+			continue;
+		p->deaf = p->paused || policy_is_deaf(&p->state, &p->rule, now);
+		if (p->deaf)
 			continue;
 		ns = (uint64_t)(p->rule.enter * (double)p->config->window_ns);
 		if (ns < lowest)

@@ -186,6 +186,9 @@ void gpu_signal_want(struct agent *a)
 		agent_degraded(a, "the events of GPU opens could not be attached; holders are "
 				  "looked for once a second");
 	a->gpu_wanted = want;
+	/* Nobody has looked since they were last wanted. */
+	if (want)
+		(void)gpu_settle(a->gpu, true);
 }
 
 /* A node appeared or went in a directory that some glob names. */

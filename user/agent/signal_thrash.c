@@ -153,7 +153,7 @@ static void judge(struct agent *a, struct agent_policy *p)
 		thrash_signal_begin(a, p);
 }
 
-static void rearm(struct agent *a)
+void thrash_signal_want(struct agent *a)
 {
 	if (a->swap)
 		(void)swap_arm(a->swap, CROSSING_WINDOW_NS, any_policy(a) ? CROSSING_PAGES : 0);
@@ -185,7 +185,12 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 	(void)source;
 	(void)usec;
 	if (look(a) < 0) {
-		rearm(a);
+		thrash_signal_want(a);
+		return 0;
+	}
+	if (!w->first_look) {
+		w->first_look = thrash_keep(&w->before, &w->now) == 0;
+		look_again_in(a, CONFIRM_NS);
 		return 0;
 	}
 	w->judged_ns = w->now.time_ns;
@@ -197,7 +202,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 	if (again)
 		look_again_in(a, LOOK_NS);
 	else
-		rearm(a);
+		thrash_signal_want(a);
 	return 0;
 }
 
@@ -206,9 +211,12 @@ void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *cro
 	struct agent *a = agent;
 	struct thrash_watch *w = a->thrash;
 
-	if (!any_policy(a) || look(a) < 0 || thrash_keep(&w->before, &w->now) < 0)
+	if (!any_policy(a))
 		return;
 	w->crossing_ns = crossing->time_ns;
+	/* No other crossing comes before the sense is armed again: what fails now, for want of
+	 * memory, is tried again. */
+	w->first_look = look(a) == 0 && thrash_keep(&w->before, &w->now) == 0;
 	look_again_in(a, CONFIRM_NS);
 }
 
@@ -266,7 +274,7 @@ int thrash_signal_build(struct agent *a)
 			w->psi = NULL;
 	}
 	if (!any_policy(a)) {
-		rearm(a);
+		thrash_signal_want(a);
 		return 0;
 	}
 	/* All that a look needs is allocated now, not when memory is short. */
@@ -275,7 +283,7 @@ int thrash_signal_build(struct agent *a)
 		(void)thrash_keep(&w->before, &w->now);
 		(void)offender_reserve(&w->room, w->now.n_processes + w->now.n_swapins);
 	}
-	rearm(a);
+	thrash_signal_want(a);
 	return 0;
 }
 

@@ -51,7 +51,9 @@ static const char *held_already(struct agent *a, const struct offender_candidate
 	}
 	if (!h)
 		return NULL;
-	return h->error ? hold_error_text(h->error) : "it is held already";
+	if (h->error)
+		return hold_error_text(h->error);
+	return h->claim || h->shadow ? "it is held already" : "it was thawed by hand";
 }
 
 static const char *refusal(void *user, const struct culprit_process *p, uint64_t cgroup)

@@ -16,6 +16,7 @@ struct thrash_watch {
 	bool swapins_lost; /* out of memory while collecting them */
 	struct offender_room room;
 	struct thrash_sample now; /* the look just taken */
+	bool first_look;	  /* `before` is of this crossing */
 	uint64_t judged_ns, offender_ns, crossing_ns;
 	struct swap_use last_pulse;
 	sd_event_source *timer;

@@ -115,10 +115,12 @@ void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node
 
 int workloads_build(struct agent *a)
 {
-	a->n_workloads = a->config->n_workloads;
-	a->workloads = calloc(a->n_workloads ? a->n_workloads : 1, sizeof(*a->workloads));
+	unsigned int n = a->config->n_workloads;
+
+	a->workloads = calloc(n ? n : 1, sizeof(*a->workloads));
 	if (!a->workloads)
 		return -ENOMEM;
+	a->n_workloads = n;
 	for (unsigned int i = 0; i < a->n_workloads; i++)
 		a->workloads[i].config = &a->config->workloads[i];
 	for (unsigned int i = 0; i < a->config->n_policies; i++) {

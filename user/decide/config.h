@@ -11,7 +11,7 @@
 
 #include "decide/pattern.h"
 
-#define CONFIG_DEFAULT_FILE "/etc/culprit/culprit.conf"
+#define CONFIG_DEFAULT_FILE CULPRIT_SYSCONFDIR "/culprit/culprit.conf"
 
 enum signal_kind {
 	SIGNAL_CPU,

@@ -236,6 +236,7 @@ static int split_lines(struct text_reader *reader, const char *data, size_t size
 	if (!text->lines)
 		return -ENOMEM;
 	for (const char *p = data, *end = data + size; index < text->n_lines; index++) {
+		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): read_whole() sets it */
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
 		size_t n = (size_t)((newline ? newline : end) - p);
 

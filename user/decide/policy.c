@@ -77,6 +77,14 @@ enum policy_verdict policy_step(struct policy_state *state, const struct policy_
 	return step_held(state, rule, quiet_for_ns, now_ns);
 }
 
+bool policy_is_deaf(const struct policy_state *state, const struct policy_rule *rule,
+		    uint64_t now_ns)
+{
+	if (state->phase != POLICY_QUIET || state->must_be_quiet)
+		return true;
+	return state->above && now_ns < may_begin_ns(state, rule);
+}
+
 uint64_t policy_next_ns(const struct policy_state *state, const struct policy_rule *rule)
 {
 	uint64_t next = UINT64_MAX;

@@ -52,6 +52,11 @@ enum policy_verdict {
 enum policy_verdict policy_step(struct policy_state *state, const struct policy_rule *rule,
 				double value, uint64_t now_ns);
 
+/* Would a value at enter change nothing now? Then nobody need be woken by one: the next step that
+ * the clock brings sees to the rest. */
+bool policy_is_deaf(const struct policy_state *state, const struct policy_rule *rule,
+		    uint64_t now_ns);
+
 /* By when policy_step() must be called again, at the latest, if the value stays as it is;
  * UINT64_MAX when nothing will happen by time alone. */
 uint64_t policy_next_ns(const struct policy_state *state, const struct policy_rule *rule);

@@ -89,8 +89,9 @@ typedef void (*cpu_process_fn)(void *user, const struct cpu_process_use *use);
 int cpu_each_cgroup(struct cpu_sense *cpu, cpu_cgroup_fn fn, void *user);
 int cpu_each_process(struct cpu_sense *cpu, cpu_process_fn fn, void *user);
 
-/* Forgets a cgroup that was removed, returning its last counters (0 and zeros if unknown). An entry
- * of the same id can come back with a task that dies after it: forget it again when it shows. */
+/* Forgets a cgroup that was removed, returning its last counters (0 and zeros if unknown). What a
+ * CPU has not written back, or a task that dies after it still uses, makes the entry come back:
+ * forget it again, each time it returns what is new. */
 int cpu_forget_cgroup(struct cpu_sense *cpu, uint64_t cgroup, struct cpu_cgroup_use *last);
 
 /* Once a pulse: removes entries of processes that have ended. */

@@ -364,12 +364,24 @@ static int kernel_each_process(struct cpu_source *source, cpu_process_fn fn, voi
 
 static int kernel_forget(struct cpu_source *source, uint64_t cgroup, struct cpu_cgroup_use *last)
 {
-	int r = cpu_cache_cgroup(&source->cache, cgroup, last);
+	struct culprit_cpu_cgroup entry;
+	int map = source->cache.cgroup_fd;
+	int r;
 
+	*last = (struct cpu_cgroup_use){ .cgroup = cgroup };
+	/* In one step where the kernel can (5.14), so that nothing is added in between. What CPUs
+	 * have not written back yet is no part of it: it makes the entry come back. */
+	r = bpf_map_lookup_and_delete_elem(map, &cgroup, &entry);
+	if (r < 0 && r != -ENOENT) {
+		r = bpf_map_lookup_elem(map, &cgroup, &entry);
+		if (r == 0)
+			r = bpf_map_delete_elem(map, &cgroup);
+	}
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	return bpf_map_delete_elem(source->cache.cgroup_fd, &cgroup) < 0 && errno != ENOENT ? -errno
-											    : 0;
+	last->used_ns = entry.used_ns;
+	last->kernel_ns = entry.kernel_ns;
+	return 0;
 }
 
 static void forget_if_gone(void *user, const struct cpu_process_use *use)

@@ -56,15 +56,9 @@ static unsigned int find_holder(const struct gpu_sense *gpu, const struct culpri
 
 static void count_full(struct gpu_sense *gpu)
 {
-	struct culprit_losses losses;
-	uint32_t zero = 0;
-	int map = bpf_map__fd(gpu->bpf->maps.losses);
+	LIBBPF_OPTS(bpf_test_run_opts, run);
 
-	/* The kernel never adds to this field, so nothing is lost between the two. */
-	if (bpf_map_lookup_elem(map, &zero, &losses) == 0) {
-		losses.gpu_holder_full++;
-		(void)bpf_map_update_elem(map, &zero, &losses, BPF_ANY);
-	}
+	(void)bpf_prog_test_run_opts(bpf_program__fd(gpu->bpf->progs.count_holder_full), &run);
 }
 
 unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *task, uint32_t device,

@@ -16,7 +16,8 @@
 
 #define BLIND_HIDDEN \
 	"devices that are only mapped, in flight in a socket, or in io_uring's own file table"
-#define BLIND_URING   "opens by io_uring that are closed again before the next walk"
+#define BLIND_URING \
+	"opens by io_uring that are closed again, or follow a close, before the next walk"
 #define BLIND_CGROUP  "opens by tasks outside the cgroup2 mount (a container's view of it)"
 #define BLIND_KERNEL  "opens by io_uring on kernels before 5.12 are booked when a walk finds them"
 #define BLIND_ITERATE "opens that are closed again before the next walk; opens found up to 1 s late"

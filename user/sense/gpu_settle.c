@@ -338,8 +338,12 @@ int gpu_settle(struct gpu_sense *gpu, bool everyone)
 	count_holders(gpu);
 	tell_present(gpu, now);
 	end_looks(gpu, now);
-	if (everyone) {
+	/* Whatever is still open was found, for every walk visits all holders. What is not has to
+	 * be forgotten now: the next open may well get its address. Only where a new file by itself
+	 * is an open must one that has just gone to a stranger be waited for. */
+	if (everyone || gpu_rung_has_events(gpu))
 		gpu_drop_files(gpu);
+	if (everyone) {
 		sweep_marks(gpu, now);
 		gpu->baseline = true;
 	}

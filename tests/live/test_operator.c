@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The verbs of people beside the policies: by hand, on what others froze, and across reloads. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "lib/cleanup.h"
+#include "live.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
+#define POLICY(name, of, target)                                                   \
+	"[policy " name "]\nsignal = cpu\nof = cgroup:%s/" of "\nwindow = 250ms\n" \
+	"enter = 0.04cpu\ngrace = 300ms\naction = freeze\ntarget = " target "\n"
+
+static const char cpu_config[] =
+	"[workload hog]\ncgroup = %s/hog\n" POLICY("front-first", "front", "hog");
+
+static bool frozen(void *name)
+{
+	return live_frozen(name);
+}
+
+static bool thawed(void *name)
+{
+	return !live_frozen(name);
+}
+
+static int setup(void **state)
+{
+	if (live_setup(state) < 0)
+		return -1;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	live_cleanup();
+	return 0;
+}
+
+/* The client's exit status; what it said is in client.log. */
+static int culprit(const char *verb, const char *argument, const char *more, const char *value)
+{
+	const char *argv[] = { live_program("culprit"),
+			       "--socket",
+			       agent_file("control"),
+			       verb,
+			       argument,
+			       more,
+			       value,
+			       NULL };
+
+	(void)unlink(agent_file("client.log"));
+	return live_wait(live_exec(NULL, agent_file("client.log"), (char *const *)argv));
+}
+
+static bool client_said(const char *text)
+{
+	char line[1024];
+	_cleanup_fclose_ FILE *f = fopen(agent_file("client.log"), "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, text))
+			return true;
+	return false;
+}
+
+static void done(const char *verb, const char *argument)
+{
+	char line[1024];
+	_cleanup_fclose_ FILE *f = NULL;
+	int r = culprit(verb, argument, NULL, NULL);
+
+	f = fopen(agent_file("client.log"), "re");
+	while (r && f && fgets(line, sizeof(line), f))
+		print_message("    %s", line);
+	if (r)
+		fail_msg("culprit %s %s: exit status %d", verb, argument, r);
+}
+
+static void write_freeze(const char *cgroup, const char *value)
+{
+	_cleanup_close_ int dir = cgroupfs_open_path(live_fs(), live_path(cgroup));
+
+	assert_true(dir >= 0);
+	assert_int_equal(cgroupfs_write(dir, "cgroup.freeze", value), 0);
+}
+
+static void every_kind_of_target_can_be_frozen_and_thawed_by_hand(void **state)
+{
+	char pid[32];
+	const char *targets[] = { "hog", live_path("hog"), "unit:hog", pid };
+	pid_t process;
+
+	(void)state;
+	process = live_fork("front", load_sleep, NULL);
+	snprintf(pid, sizeof(pid), "pid:%d", (int)process);
+	agent_start("[workload hog]\ncgroup = %s/hog\n");
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
+		done("freeze", targets[i]);
+		json_decref(agent_wait_event(targets[i] == pid ? "stopped" : "frozen", "operator",
+					     2000));
+		done("why", targets[i]);
+		done("thaw", targets[i]);
+		assert_true(live_until(thawed, "hog", 1000));
+		/* Nothing is held any more. */
+		if (culprit("thaw", targets[i], NULL, NULL) != 1 ||
+		    !client_said("is not held by culprit"))
+			fail_msg("thaw %s: twice", targets[i]);
+	}
+	assert_int_equal(agent_count_events("frozen", "operator"), 3);
+	assert_int_equal(agent_count_events("stopped", "operator"), 1);
+	assert_int_equal(agent_count_events("continued", "operator"), 1);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void what_cannot_be_done_is_refused_and_says_why(void **state)
+{
+	static const struct {
+		const char *verb, *argument, *says;
+	} cases[] = {
+		{ "freeze", "nobody", "is no workload" },
+		{ "freeze", "/no/such", "is not there now" },
+		{ "freeze", "unit:none.service", "is not there now" },
+		{ "freeze", "pid:", "is no workload" },
+		{ "freeze", "pid:4194303", "is not there now" },
+		{ "freeze", "/", "outside `only`" },
+		{ "freeze", "empty", "nothing runs in it" },
+		{ "thaw", "hog", "someone else froze it" },
+		{ "freeze", "hog", "someone else has frozen" },
+		{ "pause", "nobody", "there is no policy" },
+		{ "resume", "nobody", "there is no policy" },
+		{ "why", "nobody", "nothing is known of" },
+	};
+	char pid[32];
+
+	(void)state;
+	live_cgroup("empty");
+	write_freeze("hog", "1");
+	assert_true(live_until(frozen, "hog", 1000));
+	agent_start("[workload hog]\ncgroup = %s/hog\n[workload empty]\ncgroup = %s/empty\n");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		if (culprit(cases[i].verb, cases[i].argument, NULL, NULL) != 1 ||
+		    !client_said(cases[i].says))
+			fail_msg("%s %s: expected status 1 and '%s'", cases[i].verb,
+				 cases[i].argument, cases[i].says);
+	}
+	snprintf(pid, sizeof(pid), "pid:%d", (int)agent_pid());
+	assert_int_equal(culprit("freeze", pid, NULL, NULL), 1);
+	assert_true(client_said("the agent"));
+	assert_int_equal(agent_stop(), 0);
+	assert_true(live_frozen("hog"));
+	write_freeze("hog", "0");
+	assert_int_equal(culprit("status", NULL, NULL, NULL), 3);
+	assert_true(client_said("no agent answers"));
+}
+
+static void events_since_a_time_are_the_newer_ones(void **state)
+{
+	(void)state;
+	agent_start("[workload hog]\ncgroup = %s/hog\n");
+	assert_int_equal(culprit("freeze", "hog", "--for", "300ms"), 0);
+	json_decref(agent_wait_event("thawed", "operator", 3000));
+	assert_int_equal(culprit("events", "--since", "1h", NULL), 0);
+	assert_true(client_said("thawed"));
+	usleep(300 * 1000);
+	assert_int_equal(culprit("events", "--since", "100ms", NULL), 0);
+	assert_false(client_said("thawed"));
+	assert_int_equal(culprit("events", "--since", "yesterday", NULL), 2);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void what_others_thaw_is_frozen_again_once_and_then_left(void **state)
+{
+	(void)state;
+	agent_start(cpu_config);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	write_freeze("hog", "0");
+	json_decref(agent_wait_event("external-thaw", "front-first", 3000));
+	/* After a second, if the signal still holds. */
+	assert_true(live_until(frozen, "hog", 3000));
+	write_freeze("hog", "0");
+	json_decref(agent_wait_event("external-thaw", "front-first", 3000));
+	usleep(1500 * 1000);
+	assert_false(live_frozen("hog"));
+	/* What they freeze now is theirs, also when our policy ends. */
+	write_freeze("hog", "1");
+	assert_true(live_until(frozen, "hog", 1000));
+	assert_int_equal(agent_stop(), 0);
+	assert_true(live_frozen("hog"));
+	write_freeze("hog", "0");
+}
+
+static void sighup_with_errors_keeps_the_old_configuration(void **state)
+{
+	(void)state;
+	agent_start(cpu_config);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	agent_write_config("[policy broken]\nsignal = none\n");
+	kill(agent_pid(), SIGHUP);
+	json_decref(agent_wait_event("config", NULL, 3000));
+	assert_true(agent_logged("culprit.conf:7: "));
+	assert_true(live_frozen("hog"));
+	assert_int_equal(culprit("reload", NULL, NULL, NULL), 1);
+	assert_true(client_said("culprit.conf:7: "));
+	assert_true(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_reload_follows_changed_targets_and_only(void **state)
+{
+	static const char other[] =
+		"[workload hog]\ncgroup = %s/hog2\n" POLICY("front-first", "front", "hog");
+	char config[1024];
+
+	(void)state;
+	live_cgroup("hog2");
+	live_fork("hog2", load_spin, NULL);
+	agent_start(cpu_config);
+	live_fork("front", load_spin, NULL);
+	assert_true(live_until(frozen, "hog", 5000));
+	agent_write_config(other);
+	assert_int_equal(culprit("reload", NULL, NULL, NULL), 0);
+	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(frozen, "hog2", 3000));
+	/* The later section wins key by key in a file of its own; here the same one is rewritten.
+	 */
+	snprintf(config, sizeof(config), "%s", cpu_config);
+	agent_write_config(config);
+	assert_int_equal(culprit("reload", NULL, NULL, NULL), 0);
+	assert_true(live_until(thawed, "hog2", 1000));
+	assert_true(live_until(frozen, "hog", 3000));
+	assert_int_equal(agent_stop(), 0);
+	assert_false(live_frozen("hog"));
+}
+
+static unsigned int count_fds(void)
+{
+	char path[64];
+	_cleanup_closedir_ DIR *dir = NULL;
+	unsigned int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)agent_pid());
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	return n;
+}
+
+static unsigned long rss_kib(void)
+{
+	char path[64], line[256];
+	_cleanup_fclose_ FILE *f = NULL;
+	unsigned long kib = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)agent_pid());
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "VmRSS: %lu", &kib) == 1)
+			break;
+	assert_int_not_equal(kib, 0);
+	return kib;
+}
+
+static void fifty_reloads_while_something_is_held_leak_nothing(void **state)
+{
+	unsigned int fds = 0;
+	unsigned long kib = 0;
+
+	(void)state;
+	agent_start(cpu_config);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	for (int i = 0; i < 60; i++) {
+		/* The first ten fill caches and pools. */
+		if (i == 10) {
+			fds = count_fds();
+			kib = rss_kib();
+		}
+		assert_int_equal(culprit("reload", NULL, NULL, NULL), 0);
+		assert_true(live_frozen("hog"));
+	}
+	assert_int_equal(count_fds(), fds);
+	/* The address sanitizer keeps for a while what was freed. */
+	assert_in_range(rss_kib(), 0, kib + (SANITIZED ? 65536 : 256));
+	assert_int_equal(agent_count_events("frozen", "front-first"), 1);
+	assert_int_equal(agent_count_events("thawed", NULL), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(every_kind_of_target_can_be_frozen_and_thawed_by_hand),
+		T(what_cannot_be_done_is_refused_and_says_why),
+		T(events_since_a_time_are_the_newer_ones),
+		T(what_others_thaw_is_frozen_again_once_and_then_left),
+		T(sighup_with_errors_keeps_the_old_configuration),
+		T(a_reload_follows_changed_targets_and_only),
+		T(fifty_reloads_while_something_is_held_leak_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
