@@ -123,6 +123,7 @@ struct hold {
 	bool by_operator;
 	uint64_t operator_until_ns; /* 0: until thawed */
 	uint64_t again_ns;	    /* thawed by others: when to freeze it again; 0: not to be */
+	uint64_t record_ns; /* of the policy that led to the claim; 0: none, the tick saw it */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
 };

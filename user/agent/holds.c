@@ -158,6 +158,18 @@ const char *hold_error_text(int error)
 	}
 }
 
+static enum event_kind begun_kind(enum claim_action action)
+{
+	switch (action) {
+	case CLAIM_STOP:
+		return EVENT_STOPPED;
+	case CLAIM_TERMINATE:
+		return EVENT_TERMINATED;
+	default:
+		return EVENT_FROZEN;
+	}
+}
+
 /* The event about a hold: who (NULL: the operator), whom, on what evidence. */
 static void tell_hold(struct agent *a, const struct hold *h, const struct agent_policy *p,
 		      enum event_kind kind, const char *reason)
@@ -173,23 +185,12 @@ static void tell_hold(struct agent *a, const struct hold *h, const struct agent_
 		event.evidence = p->evidence;
 		event.has_offender = p->has_offender;
 		event.offender = p->offender;
-		if (p->record_ns && h->claim && h->claim->since_ns > p->record_ns)
+		if (kind == begun_kind(h->action) && h->claim && h->record_ns &&
+		    h->claim->since_ns > h->record_ns)
 			event.evidence.latency_us =
-				(h->claim->since_ns - p->record_ns) / NSEC_PER_USEC;
+				(h->claim->since_ns - h->record_ns) / NSEC_PER_USEC;
 	}
 	agent_tell(a, &event);
-}
-
-static enum event_kind begun_kind(enum claim_action action)
-{
-	switch (action) {
-	case CLAIM_STOP:
-		return EVENT_STOPPED;
-	case CLAIM_TERMINATE:
-		return EVENT_TERMINATED;
-	default:
-		return EVENT_FROZEN;
-	}
 }
 
 static enum event_kind undone_kind(enum claim_action action)
@@ -221,6 +222,8 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 	h->error = r;
 	if (r == 0) {
 		h->claim = claim;
+		/* The kernel's word comes later, and the policy may have had a tick by then. */
+		h->record_ns = p ? p->record_ns : 0;
 		claim->user = h;
 		return;
 	}
