@@ -98,6 +98,8 @@ static void pulse(struct agent *a, uint64_t now)
 	sampler_pulse(a, now);
 	if (a->tree)
 		(void)tree_pulse(a->tree);
+	if (a->cpu)
+		cpu_show(a->cpu);
 	if (now < a->last_sweep_ns + SWEEP_NS)
 		return;
 	a->last_sweep_ns = now;
