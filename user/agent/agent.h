@@ -101,6 +101,8 @@ struct agent_budget {
 	bool others;
 	const struct pattern *of; /* when not others; the configuration's */
 	uint64_t window_ns;
+	char sums[128]; /* of what, as text: tells after a reload whether it is still the same */
+	bool changed;	/* it sums something else than before */
 };
 
 struct holder {
