@@ -50,6 +50,15 @@ struct {
 	__uint(max_entries, CULPRIT_CPU_BUDGETS);
 	__type(key, u32);
 	__type(value, struct culprit_cpu_budget);
+} cpu_window SEC(".maps");
+
+/* Written by the agent alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CULPRIT_CPU_BUDGETS);
+	__type(key, u32);
+	__type(value, struct culprit_cpu_budget_shown);
 } cpu_budget SEC(".maps");
 
 /* max_entries is the number of possible CPUs. */
@@ -243,7 +252,7 @@ static __always_inline bool send_crossing(struct culprit_cpu_budget *budget, u32
  * once for every way that leads to it, which would be more than it is willing to. */
 __noinline int charge_budget(u32 cpu, u32 tgid, u32 index, u64 ns)
 {
-	struct culprit_cpu_budget *budget = bpf_map_lookup_elem(&cpu_budget, &index);
+	struct culprit_cpu_budget *budget = bpf_map_lookup_elem(&cpu_window, &index);
 	struct culprit_cpu_running *running = running_on(cpu);
 	u64 now_ns = bpf_jiffies64() * tick_ns;
 	struct culprit_cpu_pending *pending;

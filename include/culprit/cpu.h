@@ -57,7 +57,7 @@ struct culprit_cpu_process {
 CULPRIT_ASSERT_SIZE(struct culprit_cpu_process, 48);
 
 /*
- * Value of `cpu_budget`: a sum that only grows, and what it was when each of the last sub-windows
+ * Value of `cpu_window`: a sum that only grows, and what it was when each of the last sub-windows
  * began. The sum over the window is one subtraction, and nothing that two CPUs add at once can be
  * lost: at worst it lands in the neighbouring sub-window. See culprit/cpu_window.h.
  */
@@ -73,6 +73,20 @@ struct culprit_cpu_budget {
 };
 
 CULPRIT_ASSERT_SIZE(struct culprit_cpu_budget, 176);
+
+/*
+ * Value of `cpu_budget`, for people to read: the budgets in use and nothing else, as the agent saw
+ * them at its last pulse. The kernel counts in `cpu_window`, which has to be an array of all that
+ * there can be.
+ */
+struct culprit_cpu_budget_shown {
+	__u64 window_ns;
+	__u64 used_ns;	    /* in the window */
+	__u64 threshold_ns; /* at which the kernel tells the agent; 0: at none */
+	__u64 crossings;    /* how often it has */
+};
+
+CULPRIT_ASSERT_SIZE(struct culprit_cpu_budget_shown, 32);
 
 /*
  * What a CPU has counted and not yet written into the maps: a small write-back cache, picked by

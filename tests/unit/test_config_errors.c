@@ -187,7 +187,11 @@ static void of_must_not_be_the_target_or_everything(void **state)
 {
 	EXPECT(state, { POLICY "of = /\n", "7: of = '/' is the whole machine" },
 	       { POLICY "of = cgroup:/*\n", "7: of = 'cgroup:/*' is the whole machine" },
-	       { POLICY "of = unit:xmrig.service\n", "7: of = 'unit:xmrig.service' is the target" },
+	       { POLICY "of = unit:xmrig.service\n",
+		 "7: of = 'unit:xmrig.service' has the target" },
+	       { "[workload w]\ncgroup = /x/b\n[policy p]\nsignal = cpu\naction = freeze\n"
+		 "target = w\nof = /x\n",
+		 "7: of = '/x' has the target w itself in it" },
 	       { POLICY "of = comm:bash\n", "7: of = 'comm:bash' names no cgroup" },
 	       { POLICY "of = minecraft\n", "7: of = 'minecraft' is not a pattern" },
 	       { POLICY "of = non-nice\n", "7: 'of = non-nice' is not supported yet" });

@@ -68,12 +68,10 @@ is_state() { equal "$(policy_state "$1")" "$2"; }
 policy_names() { culprit status --json | jq -r '[.policies[].name] | sort | join(" ")'; }
 is_pid() { equal "$(main_pid)" "$1"; }
 has_new_pid() { [[ $(main_pid) != 0 && $(main_pid) != "$1" ]] && culprit ping; }
-journal() { journalctl --quiet --output cat -u culpritd "$@"; }
-journal_has() { journalctl --sync && journal | grep -q -- "$1"; }
-# Journal entries since the mark that mark() made.
-mark() { journalctl --sync && journalctl --quiet -n 0 --show-cursor | sed -n 's/^-- cursor: //p' >"$tmp/cursor"; }
-since_mark() { journalctl --sync && journal --after-cursor "$(<"$tmp/cursor")"; }
-
+# The journal's order and cursors are no help: entries of one boot may be in several files. Its clock is.
+mark() { marked=${EPOCHREALTIME/./}; }
+entries_since_mark() { journalctl --sync && journalctl -q -o json -u culpritd | jq -c "select((.__REALTIME_TIMESTAMP | tonumber) > $marked)"; }
+since_mark() { entries_since_mark | jq -r .MESSAGE; }
 two_processes() {
 	equal "$(wc -l <"$cgroups/culpritd.service/cgroup.procs")" 2
 }
@@ -159,7 +157,7 @@ echo "# $(systemd-analyze security --no-pager culpritd.service 2>/dev/null | tai
 ok "man pages are found where the unit says" eval 'man -w 8 culpritd && man -w 5 culprit.conf && man -w 1 culprit'
 
 section "start, with the configuration as installed"
-spin hog.service
+spin hog.service -p CPUWeight=1 # it takes only what the test leaves over
 ok "the unit starts" systemctl enable --now --quiet culpritd
 ok "it is active" systemctl is-active culpritd
 ok "status comes through the socket" eval 'culprit status | grep -q enforc || culprit status --json | jq -e .agent.pid'
@@ -206,7 +204,7 @@ mark
 printf '[policy broken]\nsignal = none\n' >/etc/culprit/conf.d/broken.conf
 ok "a broken one fails the reload" not systemctl reload culpritd
 ok "the journal says FILE:LINE" eval 'since_mark | grep "/etc/culprit/conf.d/broken.conf:2: "'
-ok "as an error" eval 'journalctl -q -u culpritd -p err --after-cursor "$(<$tmp/cursor)" | grep broken.conf:2:'
+ok "as an error" eval 'entries_since_mark | jq -r "select(.PRIORITY == \"3\") | .MESSAGE" | grep broken.conf:2:'
 ok "the old one stays in force" eval 'equal "$(policy_names)" front-first && is_pid $pid && systemctl is-active culpritd'
 rm /etc/culprit/conf.d/broken.conf
 ok "mended, it is taken again" systemctl reload culpritd
@@ -219,26 +217,29 @@ ok "the hog is frozen when the front needs the CPU" within 10 frozen hog.service
 ok "and the policy holds" within 2 is_state front-first holding
 systemctl stop front.service
 ok "it is thawed when the front has gone" within 10 thawed hog.service
-ok "the journal has it with structured fields" eval 'journalctl --sync; for event in frozen thawed; do
-	journalctl -q -o json --after-cursor "$(<$tmp/cursor)" CULPRIT_EVENT=$event | jq -e "select(.CULPRIT_POLICY == \"front-first\"
-		and (.CULPRIT_TARGET | test(\"hog.service\")) and .SYSLOG_IDENTIFIER == \"culpritd\" and .CULPRIT_REASON != null
-		and (.CULPRIT_JSON | fromjson | .event == \"$event\") and ._SYSTEMD_UNIT == \"culpritd.service\")" || exit; done'
-ok "each event is there once" eval 'equal "$(since_mark | grep -c "^frozen ")" 1'
+has_structured() { # EVENT
+	entries_since_mark | jq -se --arg event "$1" 'any(.[]; .CULPRIT_EVENT == $event and .CULPRIT_POLICY == "front-first"
+		and (.CULPRIT_TARGET | test("hog.service")) and .CULPRIT_REASON != null and .SYSLOG_IDENTIFIER == "culpritd"
+		and (.CULPRIT_JSON | fromjson | .event == $event) and ._SYSTEMD_UNIT == "culpritd.service")'
+}
+ok "the journal has it with structured fields" has_structured frozen
+ok "and the thaw, too" has_structured thawed
+ok "each event is there once" eval 'equal "$(since_mark | grep -c "frozen /system.slice/hog.service by front-first")" 1'
 
 section "targets that come and go"
 spin front.service
 within 10 frozen hog.service
 before=$(stat -c %i "$cgroups/hog.service")
-ok "a frozen unit can be restarted" timeout 20 systemctl restart hog.service
+ok "a frozen unit can be restarted" timeout 40 systemctl restart hog.service
 ok "its new cgroup is handled" eval '[[ $(stat -c %i $cgroups/hog.service) != $before ]] && within 10 frozen hog.service'
 systemctl stop front.service
 within 10 thawed hog.service
 policies late
 systemctl reload culpritd
 ok "a unit that does not exist yet is waited for" within 2 is_state front-first waiting
-ok "the hog is nobody's target any more" thawed hog.service
+ok "the hog is nobody's target any more" eval 'thawed hog.service || { systemctl status hog.service; journalctl -u hog.service | tail; false; }'
 spin front.service
-spin late.service
+spin late.service -p CPUWeight=1
 ok "it is taken when it starts" within 10 frozen late.service
 systemctl stop front.service
 ok "and let go" within 10 thawed late.service
@@ -389,5 +390,6 @@ ok "an unchanged configuration goes with the rest" eval 'make -s uninstall && [[
 
 systemctl stop hog.service
 rm -rf "$tmp"
+echo "# took $SECONDS s"
 echo "$passed passed, $failed failed"
 ((failed == 0))

@@ -101,6 +101,8 @@ struct agent_budget {
 	bool others;
 	const struct pattern *of; /* when not others; the configuration's */
 	uint64_t window_ns;
+	char sums[128]; /* of what, as text: tells after a reload whether it is still the same */
+	bool changed;	/* it sums something else than before */
 };
 
 struct holder {
@@ -180,15 +182,34 @@ struct agent {
 	sd_event_source *node_watches[16]; /* directories in which device nodes may appear */
 };
 
-/* agent.c */
-int agent_run(const struct options *options);
+/* open.c: opens all in order; what is open when it fails is closed by agent_close(), which lets
+ * everything go first. Both tell what is wrong. 0 or -errno. */
+int agent_open(struct agent *a);
+void agent_close(struct agent *a);
+
+/* reload.c */
+/* The configuration with what the command line says over it. -EINVAL: errors, one line each in
+ * `lines` (unless NULL) and in the log. */
+int config_of_options(const struct options *options, struct config **out, json_t *lines);
+/* Builds workloads and policies; then, once old states have been taken over, connects them with the
+ * senses. 0 or -errno. */
+int config_build(struct agent *a);
+int config_connect(struct agent *a);
 /* Reads the configuration again. -EINVAL: it has errors (one line each in `lines`, unless NULL),
  * the old one stays in force. */
 int agent_reload(struct agent *a, json_t *lines);
+
+/* agent.c */
+int agent_run(const struct options *options);
 /* Says once, in the log and from then on in `status`, what the agent runs without. */
 __attribute__((format(printf, 2, 3))) void agent_degraded(struct agent *a, const char *format, ...);
 /* Puts an event into the queue (shadow and time are filled in) and has it told soon. */
 void agent_tell(struct agent *a, struct event *event);
+/* An event that is about no target. */
+__attribute__((format(printf, 3, 4))) void agent_tell_text(struct agent *a, enum event_kind kind,
+							   const char *format, ...);
+/* The loop with its timer, its signals and the event queue. 0 or -errno. */
+int agent_open_loop(struct agent *a);
 /* Sets the timer to when the policies next need a look. */
 void agent_schedule(struct agent *a);
 

@@ -128,36 +128,6 @@ static const char *name_of(const struct agent_policy *p)
 	return p ? p->config->name : OPERATOR;
 }
 
-const char *hold_error_text(int error)
-{
-	switch (-error) {
-	case EBUSY:
-		return "someone else has frozen or stopped it; it stays theirs";
-	case EPERM:
-		return "it is outside `only`, or the agent or one of its ancestors is in it";
-	case ESTALE:
-	case ESRCH:
-		return "it is gone";
-	case ENOSPC:
-		return "the ledger is full (256 claims), and nothing is done that could be "
-		       "forgotten; let something go (culprit thaw)";
-	case EIO:
-		return "the ledger cannot be written, and nothing is done that could be "
-		       "forgotten; see to the disk under state_dir";
-	case EAGAIN:
-		return "the guardian does not keep up; it is tried again";
-	case EHOSTDOWN:
-		return "the guardian is down, and nothing is done that it could not undo; it is "
-		       "started again each second";
-	case ENODATA:
-		return "nothing runs in it";
-	case EALREADY:
-		return "a policy is ending it just now";
-	default:
-		return strerror(-error);
-	}
-}
-
 static enum event_kind begun_kind(enum claim_action action)
 {
 	switch (action) {

@@ -311,7 +311,7 @@ static void print_support(const struct sense_status *s)
 {
 	printf("%-8s %s\n", s->name, s->source ? s->source : "(no source)");
 	if (s->why[0])
-		printf("%-8s   passed over: %s\n", "", s->why);
+		printf("%-8s   note: %s\n", "", s->why);
 	for (unsigned int i = 0; i < SENSE_MAX_BLIND && s->blind[i]; i++)
 		printf("%-8s   cannot see: %s\n", "", s->blind[i]);
 }

@@ -14,6 +14,21 @@
 /* A threshold that is never reached: the budget is summed but silent. */
 #define NEVER UINT64_MAX
 
+/* A place that summed something else before begins at zero, or what the old set used would cross
+ * for the new one. */
+static void take_place(struct agent_budget *b, const struct policy_config *p)
+{
+	char sums[sizeof(b->sums)] = "others";
+
+	if (!p->of_others)
+		pattern_print(&p->of, sums, sizeof(sums));
+	b->changed = strcmp(b->sums, sums) != 0;
+	b->others = p->of_others;
+	b->of = &p->of;
+	b->window_ns = p->window_ns;
+	snprintf(b->sums, sizeof(b->sums), "%s", sums);
+}
+
 static int find_budget(struct agent *a, const struct policy_config *p)
 {
 	for (unsigned int i = 0; i < a->n_budgets; i++) {
@@ -25,11 +40,7 @@ static int find_budget(struct agent *a, const struct policy_config *p)
 	}
 	if (a->n_budgets == ARRAY_SIZE(a->budgets))
 		return -E2BIG;
-	a->budgets[a->n_budgets] = (struct agent_budget){
-		.others = p->of_others,
-		.of = &p->of,
-		.window_ns = p->window_ns,
-	};
+	take_place(&a->budgets[a->n_budgets], p);
 	return (int)a->n_budgets++;
 }
 
@@ -77,8 +88,11 @@ int cpu_signal_build(struct agent *a)
 			return p->budget;
 	}
 	for (unsigned int i = 0; a->cpu && i < a->n_budgets; i++) {
-		int r = cpu_set_budget(a->cpu, i, a->budgets[i].window_ns, threshold_ns(a, i),
-				       false);
+		int r;
+
+		if (a->budgets[i].changed)
+			(void)cpu_set_budget(a->cpu, i, 0, 0, false);
+		r = cpu_set_budget(a->cpu, i, a->budgets[i].window_ns, threshold_ns(a, i), false);
 
 		if (r < 0)
 			return r;

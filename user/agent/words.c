@@ -3,6 +3,7 @@
  * What people are told about a policy: why it began to hold, why it let go, what would make it let
  * go. Whoever reads these may never have seen the configuration, so every number has its unit.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -139,4 +140,34 @@ void words_latest(const struct agent_policy *p, char *buf, size_t size)
 	}
 	snprintf(buf, size, "policy %s: in %llu %s at the latest (max_hold)", p->config->name,
 		 (unsigned long long)left_s, unit);
+}
+
+const char *hold_error_text(int error)
+{
+	switch (-error) {
+	case EBUSY:
+		return "someone else has frozen or stopped it; it stays theirs";
+	case EPERM:
+		return "it is outside `only`, or the agent or one of its ancestors is in it";
+	case ESTALE:
+	case ESRCH:
+		return "it is gone";
+	case ENOSPC:
+		return "the ledger is full (256 claims), and nothing is done that could be "
+		       "forgotten; let something go (culprit thaw)";
+	case EIO:
+		return "the ledger cannot be written, and nothing is done that could be "
+		       "forgotten; see to the disk under state_dir";
+	case EAGAIN:
+		return "the guardian does not keep up; it is tried again";
+	case EHOSTDOWN:
+		return "the guardian is down, and nothing is done that it could not undo; it is "
+		       "started again each second";
+	case ENODATA:
+		return "nothing runs in it";
+	case EALREADY:
+		return "a policy is ending it just now";
+	default:
+		return strerror(-error);
+	}
 }

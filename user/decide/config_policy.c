@@ -264,6 +264,17 @@ static void read_targets(struct policy_reading *r)
 /* --- of ----------------------------------------------------------------------------------------
  */
 
+/* Is the target part of what is watched, as far as the texts tell? Where a unit is shows only when
+ * it runs. */
+static bool watches(const struct pattern *of, const struct pattern *target)
+{
+	struct subject subject = { .cgroup_path = target->text };
+
+	if (pattern_equal(of, target))
+		return true;
+	return target->kind == PATTERN_CGROUP && pattern_matches(of, &subject);
+}
+
 /* A target that is its own reason would be frozen, so be quiet, so be thawed, for ever. */
 static void check_of(const struct policy_reading *r, const struct config_item *item)
 {
@@ -280,11 +291,12 @@ static void check_of(const struct policy_reading *r, const struct config_item *i
 		const struct workload_config *w = &r->config->workloads[policy->targets[i]];
 
 		/* Without text it was refused. */
-		if (w->pattern.text && pattern_equal(&w->pattern, &policy->of))
-			config_error(r->source, item->place,
-				     "of = '%.80s' is the target %s itself; name what the target "
-				     "shall yield to",
-				     item->value, w->name);
+		if (w->pattern.text && watches(&policy->of, &w->pattern))
+			config_error(
+				r->source, item->place,
+				"of = '%.80s' has the target %s itself in it, which would "
+				"freeze and thaw for ever; name what the target shall yield to",
+				item->value, w->name);
 	}
 }
 

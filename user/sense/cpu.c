@@ -14,6 +14,7 @@ struct cpu_sense {
 	const struct cpu_source_ops *ops;
 	struct cpu_source *source;
 	struct culprit_cpu_budget *budgets;
+	unsigned int n_shown; /* budgets above were never in use */
 	struct sense_status status;
 	cpu_crossing_fn fn;
 	void *user;
@@ -148,6 +149,8 @@ int cpu_set_budget(struct cpu_sense *cpu, unsigned int index, uint64_t window_ns
 	}
 	if (slot_ns == 0)
 		return 0;
+	if (cpu->n_shown <= index)
+		cpu->n_shown = index + 1;
 	SET(budget->threshold_ns, threshold_ns);
 	SET(budget->slot_ns, slot_ns);
 	SET(budget->armed, 1);
@@ -182,6 +185,31 @@ int cpu_value(struct cpu_sense *cpu, unsigned int index, uint64_t *used_ns)
 	budget = cpu->budgets[index];
 	*used_ns = cpu_window_sum(&budget, budget.slot_ns, now_ns);
 	return 0;
+}
+
+void cpu_show(struct cpu_sense *cpu)
+{
+	unsigned int n = cpu->n_shown;
+
+	cpu->n_shown = 0;
+	for (unsigned int i = 0; cpu->ops->show && i < n; i++) {
+		const struct culprit_cpu_budget *budget = &cpu->budgets[i];
+		struct culprit_cpu_budget_shown shown = {
+			.window_ns = budget->slot_ns * CULPRIT_CPU_SLOTS,
+			.crossings = budget->crossings,
+		};
+		uint64_t used_ns;
+
+		if (cpu_value(cpu, i, &used_ns) < 0) {
+			cpu->ops->show(cpu->source, i, NULL);
+			continue;
+		}
+		shown.used_ns = used_ns;
+		if (budget->armed && budget->threshold_ns != UINT64_MAX)
+			shown.threshold_ns = budget->threshold_ns;
+		cpu->ops->show(cpu->source, i, &shown);
+		cpu->n_shown = i + 1;
+	}
 }
 
 int cpu_watch(struct cpu_sense *cpu, uint64_t cgroup, const uint16_t *budgets, unsigned int count)

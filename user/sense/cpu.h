@@ -61,6 +61,9 @@ int cpu_arm(struct cpu_sense *cpu, unsigned int index, uint64_t threshold_ns);
  * task used since the last tick are not in it yet. -EINVAL: not in use. */
 int cpu_value(struct cpu_sense *cpu, unsigned int index, uint64_t *used_ns);
 
+/* Once a pulse: brings the pinned cpu_budget up to date. */
+void cpu_show(struct cpu_sense *cpu);
+
 /*
  * Says which budgets the tasks directly in this cgroup count for: `count` indexes (at most
  * CULPRIT_CPU_BUDGETS_PER_CGROUP, else -E2BIG). Replaces what was said before.

@@ -138,7 +138,7 @@ static int set_up_maps(struct cpu_source *source)
 	struct cpu_bpf *skel = source->skel;
 	int r;
 
-	r = map_into_memory(skel->maps.cpu_budget, PROT_READ | PROT_WRITE,
+	r = map_into_memory(skel->maps.cpu_window, PROT_READ | PROT_WRITE,
 			    (void **)&source->budgets);
 	if (r == 0)
 		r = map_into_memory(skel->maps.cpu_running, PROT_READ, (void **)&source->running);
@@ -235,7 +235,7 @@ static void kernel_close(struct cpu_source *source)
 	if (source->running)
 		munmap(source->running, map_size(source->skel->maps.cpu_running));
 	if (source->budgets)
-		munmap(source->budgets, map_size(source->skel->maps.cpu_budget));
+		munmap(source->budgets, map_size(source->skel->maps.cpu_window));
 	cpu_bpf__destroy(source->skel);
 	free(source);
 }
@@ -323,6 +323,17 @@ static struct culprit_cpu_budget *kernel_budgets(struct cpu_source *source)
 	return source->budgets;
 }
 
+static void kernel_show(struct cpu_source *source, uint32_t index,
+			const struct culprit_cpu_budget_shown *shown)
+{
+	int map = bpf_map__fd(source->skel->maps.cpu_budget);
+
+	if (shown)
+		(void)bpf_map_update_elem(map, &index, shown, BPF_ANY);
+	else
+		(void)bpf_map_delete_elem(map, &index);
+}
+
 /* Runs a program that is attached to nothing, with up to three arguments. */
 static int ask(const struct bpf_program *prog, const uint64_t args[3])
 {
@@ -404,6 +415,7 @@ const struct cpu_source_ops cpu_kernel_ops = {
 	.dispatch = kernel_dispatch,
 	.missed = kernel_missed,
 	.budgets = kernel_budgets,
+	.show = kernel_show,
 	.clock = kernel_clock,
 	.watch = kernel_watch,
 	.each_cgroup = kernel_each_cgroup,

@@ -25,6 +25,9 @@ struct cpu_source_ops {
 	uint64_t (*missed)(const struct cpu_source *source);
 	/* CULPRIT_CPU_BUDGETS of them; others may be adding to them at any time. */
 	struct culprit_cpu_budget *(*budgets)(struct cpu_source *source);
+	/* Puts a budget into the pinned map, or (NULL) out of it. NULL: a rung without maps. */
+	void (*show)(struct cpu_source *source, uint32_t index,
+		     const struct culprit_cpu_budget_shown *shown);
 	/* The clock of the budgets' windows. */
 	int (*clock)(struct cpu_source *source, uint64_t *now_ns);
 	/* `budgets` is as in the map: index + 1, zero ends the list. */

@@ -20,7 +20,9 @@ struct sense_status {
 	const char *name;
 	const char *source; /* the rung in use; NULL: the sense is without any source */
 	const char *blind[SENSE_MAX_BLIND]; /* what this rung cannot see, NULL-terminated */
-	char why[160]; /* why better rungs were passed over, "" when the best one is in use */
+	/* Why better rungs were passed over, and what is not proven about this one; "" when the
+	 * best one is in use. Room for a word on each rung of the longest ladder. */
+	char why[400];
 };
 
 struct pins;

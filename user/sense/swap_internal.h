@@ -14,7 +14,7 @@ struct swap_sense {
 	void *user;
 
 	struct sense_status status;
-	char passed_over[128]; /* the rungs above and what was wrong with them */
+	char passed_over[320]; /* the rungs above and what was wrong with them */
 	unsigned int rung;     /* index of the rung in use */
 	bool proven;	       /* an event was seen, so that the rung is known to work */
 	uint64_t kernel_base;  /* swap-ins by the kernel's count when the rung was attached */
