@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,16 +275,44 @@ static void test_pages_are_exact(void **state)
 
 static char *pushed_out;
 
+/* What a CPU has kept for its next batch onto the LRU lists cannot be pushed out from another. */
+static void stay_on_this_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		_exit(1);
+}
+
 static void fill_then_push_out(int number)
 {
 	size_t size = SWAP_PAGES * (size_t)sysconf(_SC_PAGESIZE);
 
 	if (number == 0) {
+		stay_on_this_cpu();
 		pushed_out = map(SWAP_PAGES, MAP_PRIVATE);
 		touch(pushed_out, SWAP_PAGES);
 	} else {
 		madvise(pushed_out, size, MADV_PAGEOUT);
 	}
+}
+
+/* The swap entries of a process as the kernel's own /proc counts them. */
+static uint64_t proc_swap_pages(pid_t pid)
+{
+	char path[64], line[256];
+	unsigned long long kib = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) && sscanf(line, "VmSwap: %llu kB", &kib) != 1)
+		;
+	fclose(f);
+	return kib * 1024 / (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static int swap_off(void **state)
@@ -308,6 +337,7 @@ static void test_swap_entries_are_counted(void **state)
 		if (after.swap_pages >= SWAP_PAGES)
 			break;
 	}
+	assert_int_equal(after.swap_pages, proc_swap_pages(child.pid));
 	assert_near(after.swap_pages, SWAP_PAGES, 1, "swap entries");
 	assert_near(before.anon_pages - after.anon_pages, SWAP_PAGES, pages_slack() + 2,
 		    "anonymous");
