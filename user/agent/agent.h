@@ -79,7 +79,8 @@ struct agent_policy {
 	const struct policy_config *config;
 	struct policy_rule rule;
 	struct policy_state state;
-	double value; /* at the last step */
+	double value;	   /* at the last step */
+	uint64_t below_ns; /* the last step at which it was below leave; 0: none yet */
 	uint64_t since_ms;
 	bool paused;
 	uint64_t paused_until_ns; /* 0: until resumed */
@@ -258,11 +259,13 @@ const char *policy_state_name(const struct agent *a, const struct agent_policy *
 /* Why it begins to hold: what was seen, of whom, against what (cpu and gpu). */
 void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size);
 /* Why it lets go. */
-void words_end(const struct agent_policy *p, char *buf, size_t size);
+void words_end(const struct agent_policy *p, enum policy_verdict verdict, char *buf, size_t size);
 /* What would make it let go. */
 void words_undo(const struct agent_policy *p, char *buf, size_t size);
 /* And when it does so at the latest; "" when nothing limits it. */
 void words_latest(const struct agent_policy *p, char *buf, size_t size);
+/* A time that runs down, in whole seconds or minutes. Returns buf. */
+const char *words_left(uint64_t left_ns, char *buf, size_t size);
 
 /* signal_cpu.c */
 void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing);

@@ -137,15 +137,20 @@ static void listen_anew(struct agent *a, const struct agent_policy *p)
 void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
 {
 	enum policy_phase before = p->state.phase;
+	enum policy_verdict verdict;
 	char why[CLAIM_REASON_LEN];
 
 	p->value = value;
-	switch (policy_step(&p->state, &p->rule, value, now_ns)) {
+	verdict = policy_step(&p->state, &p->rule, value, now_ns);
+	if (p->state.below)
+		p->below_ns = now_ns;
+	switch (verdict) {
 	case VERDICT_BEGIN:
 		begin(a, p);
 		break;
 	case VERDICT_RELEASE:
-		words_end(p, why, sizeof(why));
+	case VERDICT_EXPIRE:
+		words_end(p, verdict, why, sizeof(why));
 		release(a, p, why);
 		break;
 	case VERDICT_NONE:
@@ -308,6 +313,7 @@ void policies_inherit(struct agent *a, const struct config *old_config,
 			continue;
 		}
 		p->state = old->state;
+		p->below_ns = old->below_ns;
 		p->value = old->value;
 		p->since_ms = old->since_ms;
 		p->evidence = old->evidence;
