@@ -23,10 +23,10 @@
 
 #define POLICY(name, of, target)                                                   \
 	"[policy " name "]\nsignal = cpu\nof = cgroup:%s/" of "\nwindow = 250ms\n" \
-	"enter = 0.04cpu\ngrace = 300ms\naction = freeze\ntarget = " target "\n"
+	"enter = 0.04cpu\naction = freeze\ntarget = " target "\n"
 
 static const char cpu_config[] =
-	"[workload hog]\ncgroup = %s/hog\n" POLICY("front-first", "front", "hog");
+	"[workload hog]\ncgroup = %s/hog\n" POLICY("front-first", "front", "hog") "grace = 300ms\n";
 
 static bool frozen(void *name)
 {
@@ -209,6 +209,59 @@ static void what_others_thaw_is_frozen_again_once_and_then_left(void **state)
 	write_freeze("hog", "0");
 }
 
+static bool is_in_grace(void *policy)
+{
+	char name[32];
+
+	agent_policy_state(policy, name, sizeof(name));
+	return strcmp(name, "grace") == 0;
+}
+
+static void what_others_thaw_in_the_grace_time_is_frozen_when_the_signal_returns(void **state)
+{
+	pid_t front;
+
+	(void)state;
+	agent_start("[workload hog]\ncgroup = %s/hog\n" POLICY("front-first", "front",
+							       "hog") "grace = 1m\n");
+	front = live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	live_kill(front);
+	assert_true(live_until(is_in_grace, "front-first", 5000));
+	write_freeze("hog", "0");
+	json_decref(agent_wait_event("external-thaw", "front-first", 3000));
+	/* Longer than anyone has to do what they thawed it for. */
+	usleep(1300 * 1000);
+	assert_false(live_frozen("hog"));
+	live_fork("front", load_spin, NULL);
+	assert_true(live_until(frozen, "hog", 5000));
+	assert_int_equal(agent_stop(), 0);
+	assert_false(live_frozen("hog"));
+}
+
+static void what_others_thaw_against_one_policy_another_may_freeze(void **state)
+{
+	(void)state;
+	live_cgroup("other");
+	agent_start("[workload hog]\ncgroup = %s/hog\n" POLICY(
+		"front-first", "front", "hog") "grace = 300ms\n" POLICY("other-first", "other",
+									"hog") "grace = 300ms\n");
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	for (int i = 0; i < 2; i++) {
+		assert_true(live_until(frozen, "hog", 3000));
+		write_freeze("hog", "0");
+		json_decref(agent_wait_event("external-thaw", "front-first", 3000));
+	}
+	usleep(1300 * 1000);
+	assert_false(live_frozen("hog"));
+	live_fork("other", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "other-first", 5000));
+	assert_true(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+	assert_false(live_frozen("hog"));
+}
+
 static void sighup_with_errors_keeps_the_old_configuration(void **state)
 {
 	(void)state;
@@ -228,8 +281,8 @@ static void sighup_with_errors_keeps_the_old_configuration(void **state)
 
 static void a_reload_follows_changed_targets_and_only(void **state)
 {
-	static const char other[] =
-		"[workload hog]\ncgroup = %s/hog2\n" POLICY("front-first", "front", "hog");
+	static const char other[] = "[workload hog]\ncgroup = %s/hog2\n" POLICY(
+		"front-first", "front", "hog") "grace = 300ms\n";
 	char config[1024];
 
 	(void)state;
@@ -316,6 +369,8 @@ int main(void)
 		T(what_cannot_be_done_is_refused_and_says_why),
 		T(events_since_a_time_are_the_newer_ones),
 		T(what_others_thaw_is_frozen_again_once_and_then_left),
+		T(what_others_thaw_in_the_grace_time_is_frozen_when_the_signal_returns),
+		T(what_others_thaw_against_one_policy_another_may_freeze),
 		T(sighup_with_errors_keeps_the_old_configuration),
 		T(a_reload_follows_changed_targets_and_only),
 		T(fifty_reloads_while_something_is_held_leak_nothing),

@@ -111,6 +111,9 @@ struct holder {
 	enum claim_action action; /* what it wants done */
 	/* Thawed by hand: the policy keeps off this target until its signal has been quiet. */
 	bool off;
+	/* Someone else let the target go at that time, and it is left to them until the signal has
+	 * been below leave; 0: nobody did, or the signal still speaks for freezing it again. */
+	uint64_t left_ns;
 };
 
 /* One target that is held, by whom, and the claim that holds it. */
@@ -125,7 +128,7 @@ struct hold {
 	unsigned int n_holders;
 	bool by_operator;
 	uint64_t operator_until_ns; /* 0: until thawed */
-	uint64_t again_ns;	    /* thawed by others: when to freeze it again; 0: not to be */
+	uint64_t again_ns;	    /* thawed by others: not frozen again before this */
 	uint64_t record_ns; /* of the policy that led to the claim; 0: none, the tick saw it */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
