@@ -17,21 +17,47 @@
 
 #define SWEEP_NS (10 * NSEC_PER_SEC)
 
-void agent_degraded(struct agent *a, const char *format, ...)
+static void degraded(struct agent *a, enum degraded_for as_long, const char *format, va_list ap)
 {
 	char text[DEGRADED_LEN];
-	va_list ap;
 
-	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
 	for (unsigned int i = 0; i < a->n_degraded; i++)
-		if (strcmp(a->degraded[i], text) == 0)
+		if (strcmp(a->degraded[i].text, text) == 0)
 			return;
 	if (a->n_degraded == ARRAY_SIZE(a->degraded))
 		return;
-	memcpy(a->degraded[a->n_degraded++], text, sizeof(text));
+	a->degraded[a->n_degraded].as_long = as_long;
+	memcpy(a->degraded[a->n_degraded++].text, text, sizeof(text));
 	log_warning("%s", text);
+}
+
+void agent_degraded(struct agent *a, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	degraded(a, DEGRADED_ALWAYS, format, ap);
+	va_end(ap);
+}
+
+void agent_degraded_for(struct agent *a, enum degraded_for as_long, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	degraded(a, as_long, format, ap);
+	va_end(ap);
+}
+
+void agent_degraded_end(struct agent *a, enum degraded_for as_long)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < a->n_degraded; i++)
+		if (a->degraded[i].as_long != as_long)
+			a->degraded[kept++] = a->degraded[i];
+	a->n_degraded = kept;
 }
 
 /* --- telling -----------------------------------------------------------------------------------
@@ -94,6 +120,8 @@ static void pulse(struct agent *a, uint64_t now)
 {
 	a->last_pulse_ns = now;
 	act_pulse(a->act);
+	if (ledger_left(a->ledger))
+		agent_release_left(a);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
 	if (a->tree)
@@ -231,6 +259,7 @@ int agent_run(const struct options *options)
 	log_set_level(a->config->log_level);
 	r = agent_open(a);
 	if (r >= 0) {
+		a->started = true;
 		say_started(a);
 		/* Loading parsed the kernel's BTF several times; that memory is not needed again.
 		 */

@@ -45,6 +45,13 @@
 #define DEGRADED_MAX 16
 #define DEGRADED_LEN 256
 
+/* How long something that the agent runs without stays so. */
+enum degraded_for {
+	DEGRADED_ALWAYS, /* until the agent ends */
+	DEGRADED_CONFIG, /* until a new configuration is in force */
+	DEGRADED_LEDGER, /* until what an earlier agent held has been let go */
+};
+
 /* What the command line says; it beats the file, also after a reload. */
 struct options {
 	const char *config_file;
@@ -144,8 +151,12 @@ struct agent {
 	char *pin_dir;	     /* as it was at the start: the guardian keeps the pointer */
 	unsigned int n_cpus; /* for messages; asked for once, because asking reads a file */
 
+	bool started; /* false: what opening has made goes again */
+	bool made_socket_dir;
+
 	struct cgroupfs cgroups;
 	struct ledger *ledger;
+	unsigned int left; /* claims of an earlier agent that could not be undone so far */
 	struct guardian *guardian;
 	struct act *act;
 	struct pins *pins;
@@ -179,7 +190,10 @@ struct agent {
 	uint64_t started_ms, started_ns;
 	uint64_t wakeups_start; /* voluntary context switches until the loop began */
 	uint64_t pswpin_start;	/* /proc/vmstat when we started */
-	char degraded[DEGRADED_MAX][DEGRADED_LEN]; /* what runs without, for status */
+	struct {
+		enum degraded_for as_long;
+		char text[DEGRADED_LEN];
+	} degraded[DEGRADED_MAX]; /* what it runs without, for status */
 	unsigned int n_degraded;
 	bool gpu_wanted;
 	uint64_t last_devices_ns;
@@ -190,6 +204,9 @@ struct agent {
  * everything go first. Both tell what is wrong. 0 or -errno. */
 int agent_open(struct agent *a);
 void agent_close(struct agent *a);
+/* Lets go what an earlier agent held; what the kernel does not take is tried again at each pulse.
+ */
+void agent_release_left(struct agent *a);
 
 /* reload.c */
 /* The configuration with what the command line says over it. -EINVAL: errors, one line each in
@@ -207,6 +224,9 @@ int agent_reload(struct agent *a, json_t *lines);
 int agent_run(const struct options *options);
 /* Says once, in the log and from then on in `status`, what the agent runs without. */
 __attribute__((format(printf, 2, 3))) void agent_degraded(struct agent *a, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void
+agent_degraded_for(struct agent *a, enum degraded_for as_long, const char *format, ...);
+void agent_degraded_end(struct agent *a, enum degraded_for as_long);
 /* Puts an event into the queue (shadow and time are filled in) and has it told soon. */
 void agent_tell(struct agent *a, struct event *event);
 /* An event that is about no target. */

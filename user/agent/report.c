@@ -25,7 +25,7 @@ static json_t *agent_object(struct agent *a)
 	/* Each time the loop goes to sleep it gives up the CPU of its own accord once. */
 	getrusage(RUSAGE_SELF, &usage);
 	for (unsigned int i = 0; i < a->n_degraded; i++)
-		json_array_append_new(degraded, json_string(a->degraded[i]));
+		json_array_append_new(degraded, json_string(a->degraded[i].text));
 	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
 			 CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce",
 			 "uptime_s", (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC),
