@@ -29,7 +29,8 @@ static void degraded(struct agent *a, enum degraded_for as_long, const char *for
 		return;
 	a->degraded[a->n_degraded].as_long = as_long;
 	memcpy(a->degraded[a->n_degraded++].text, text, sizeof(text));
-	log_warning("%s", text);
+	if (as_long != DEGRADED_RELOAD)
+		log_warning("%s", text);
 }
 
 void agent_degraded(struct agent *a, const char *format, ...)
@@ -96,14 +97,13 @@ void agent_tell_text(struct agent *a, enum event_kind kind, const char *format, 
 
 void agent_schedule(struct agent *a)
 {
-	uint64_t now = monotonic_ns();
 	uint64_t next = a->last_pulse_ns + a->config->pulse_ns;
 	uint64_t t = policies_next_ns(a);
 	uint64_t accuracy_usec = 50 * 1000;
 
 	if (t < next)
 		next = t;
-	t = gpu_signal_next_ns(a, now);
+	t = gpu_signal_next_ns(a);
 	if (t < next)
 		next = t;
 	if (holds_any(a) && a->last_tick_ns + TICK_NS < next)
@@ -167,6 +167,12 @@ static int on_quit(sd_event_source *source, const struct signalfd_siginfo *info,
 	return sd_event_exit(a->event, 0);
 }
 
+void agent_notify_ready(const struct agent *a)
+{
+	sd_notifyf(0, "READY=1\nSTATUS=%u policies, %s", a->n_policies,
+		   a->config->shadow ? "shadow mode" : "enforcing");
+}
+
 static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, void *agent)
 {
 	struct agent *a = agent;
@@ -176,7 +182,7 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, 
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)(monotonic_ns() / NSEC_PER_USEC));
 	(void)agent_reload(a, NULL);
-	sd_notify(0, "READY=1");
+	agent_notify_ready(a);
 	return 0;
 }
 
@@ -237,8 +243,7 @@ static void say_started(struct agent *a)
 			a->config->shadow ? "shadow mode" : "enforcing", a->n_policies);
 	getrusage(RUSAGE_SELF, &usage);
 	a->wakeups_start = (uint64_t)usage.ru_nvcsw;
-	sd_notifyf(0, "READY=1\nSTATUS=%u policies, %s", a->n_policies,
-		   a->config->shadow ? "shadow mode" : "enforcing");
+	agent_notify_ready(a);
 }
 
 int agent_run(const struct options *options)

@@ -47,9 +47,11 @@
 
 /* How long something that the agent runs without stays so. */
 enum degraded_for {
-	DEGRADED_ALWAYS, /* until the agent ends */
-	DEGRADED_CONFIG, /* until a new configuration is in force */
-	DEGRADED_LEDGER, /* until what an earlier agent held has been let go */
+	DEGRADED_ALWAYS,  /* until the agent ends */
+	DEGRADED_CONFIG,  /* until a new configuration is in force */
+	DEGRADED_RELOAD,  /* likewise; it was told as an event already */
+	DEGRADED_DEVICES, /* until all device nodes that are named are watched */
+	DEGRADED_LEDGER,  /* until what an earlier agent held has been let go */
 };
 
 /* What the command line says; it beats the file, also after a reload. */
@@ -186,7 +188,7 @@ struct agent {
 
 	sd_event_source *timer; /* the tick or the pulse, whichever is due */
 	sd_event_source *flush; /* defers the telling to an idle loop */
-	uint64_t last_tick_ns, last_pulse_ns, last_settle_all_ns, last_sweep_ns;
+	uint64_t last_tick_ns, last_pulse_ns, last_settle_ns, last_settle_all_ns, last_sweep_ns;
 	uint64_t started_ms, started_ns;
 	uint64_t wakeups_start; /* voluntary context switches until the loop began */
 	uint64_t pswpin_start;	/* /proc/vmstat when we started */
@@ -196,6 +198,7 @@ struct agent {
 	} degraded[DEGRADED_MAX]; /* what it runs without, for status */
 	unsigned int n_degraded;
 	bool gpu_wanted;
+	int devices_error; /* why not all device nodes that are named are watched; 0: they are */
 	uint64_t last_devices_ns;
 	sd_event_source *node_watches[16]; /* directories in which device nodes may appear */
 };
@@ -212,12 +215,13 @@ void agent_release_left(struct agent *a);
 /* The configuration with what the command line says over it. -EINVAL: errors, one line each in
  * `lines` (unless NULL) and in the log. */
 int config_of_options(const struct options *options, struct config **out, json_t *lines);
-/* Builds workloads and policies; then, once old states have been taken over, connects them with the
- * senses. 0 or -errno. */
+/* Builds workloads and policies. 0 or -ENOMEM. */
 int config_build(struct agent *a);
-int config_connect(struct agent *a);
-/* Reads the configuration again. -EINVAL: it has errors (one line each in `lines`, unless NULL),
- * the old one stays in force. */
+/* Once old states have been taken over: connects them with the senses. What a sense does not take
+ * is told, and in status until the next reload. */
+void config_connect(struct agent *a);
+/* Reads the configuration again. Whatever it returns but 0, the old one stays in force whole;
+ * -EINVAL: the new one has errors (one line each in `lines`, unless NULL). */
 int agent_reload(struct agent *a, json_t *lines);
 
 /* agent.c */
@@ -236,6 +240,8 @@ __attribute__((format(printf, 3, 4))) void agent_tell_text(struct agent *a, enum
 int agent_open_loop(struct agent *a);
 /* Sets the timer to when the policies next need a look. */
 void agent_schedule(struct agent *a);
+/* READY=1 for the service manager, with what is in force. */
+void agent_notify_ready(const struct agent *a);
 
 /* permission.c: false, and it has been said why, when this process may not */
 bool permission_to_act(void);  /* freeze, signal, read the ledger: be root */
@@ -272,6 +278,9 @@ bool policy_holds(const struct agent_policy *p);
 void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns);
 /* All policies, with the values of now; the tick. */
 void policies_tick(struct agent *a, uint64_t now_ns);
+/* A cgroup has appeared: those that hold have it held, too, if it is their target. Looks at nothing
+ * else, for there may be many of them. */
+void policies_hold_node(struct agent *a, const struct tree_node *node);
 /* By when the next look is due, UINT64_MAX: no need. */
 uint64_t policies_next_ns(const struct agent *a);
 void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
@@ -293,15 +302,15 @@ const char *words_left(uint64_t left_ns, char *buf, size_t size);
 /* signal_cpu.c */
 void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing);
 double cpu_signal_value(struct agent *a, struct agent_policy *p);
-int cpu_signal_build(struct agent *a);
+void cpu_signal_build(struct agent *a);
 void cpu_signal_arm(struct agent *a, unsigned int budget);
 
 /* signal_gpu.c */
 void gpu_signal_change(void *agent, const struct gpu_change *change);
 double gpu_signal_value(struct agent *a, struct agent_policy *p);
-int gpu_signal_build(struct agent *a);
+void gpu_signal_build(struct agent *a);
 void gpu_signal_tick(struct agent *a, uint64_t now_ns);
-uint64_t gpu_signal_next_ns(const struct agent *a, uint64_t now_ns);
+uint64_t gpu_signal_next_ns(const struct agent *a);
 /* Attaches what costs others something only while an active policy needs it. After a policy was
  * paused or resumed. */
 void gpu_signal_want(struct agent *a);
@@ -309,7 +318,8 @@ void gpu_signal_want(struct agent *a);
 /* signal_thrash.c */
 void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *crossing);
 double thrash_signal_value(struct agent *a, struct agent_policy *p);
-int thrash_signal_build(struct agent *a);
+int thrash_signal_open(struct agent *a);
+void thrash_signal_build(struct agent *a);
 void thrash_signal_free(struct agent *a);
 /* Arms the sense, or disarms it. After a policy was paused or resumed. */
 void thrash_signal_want(struct agent *a);

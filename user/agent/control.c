@@ -357,14 +357,19 @@ static void reload(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	struct agent *a = agent;
 	json_t *lines;
+	int r;
 
 	if (!no_parameters(call, parameters))
 		return;
 	lines = json_array();
-	if (agent_reload(a, lines) < 0) {
+	r = agent_reload(a, lines);
+	if (r < 0) {
 		varlink_error(call, "io.culprit.Agent.BadConfiguration",
 			      json_pack("{s:s,s:o}", "message",
-					"the configuration has errors; the old one stays in force",
+					r == -ENOMEM ? "the configuration could not be read (no "
+						       "memory); the old one stays in force"
+						     : "the configuration has errors; the old one "
+						       "stays in force",
 					"lines", lines));
 		return;
 	}

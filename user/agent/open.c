@@ -240,12 +240,15 @@ int agent_open(struct agent *a)
 	r = open_socket(a);
 	if (r < 0)
 		return r;
-	r = config_build(a);
+	r = thrash_signal_open(a);
 	if (r >= 0)
-		r = config_connect(a);
-	if (r < 0)
+		r = config_build(a);
+	if (r < 0) {
 		log_error("the policies cannot be set up: %s", strerror(-r));
-	return r;
+		return r;
+	}
+	config_connect(a);
+	return 0;
 }
 
 /* A start that was refused leaves nothing behind. */

@@ -105,6 +105,35 @@ static void hold_targets(struct agent *a, struct agent_policy *p)
 	}
 }
 
+static bool targets_node(const struct agent *a, const struct agent_policy *p,
+			 const struct tree_node *node)
+{
+	for (unsigned int t = 0; t < p->config->n_targets; t++) {
+		const struct agent_workload *w = &a->workloads[p->config->targets[t]];
+
+		if (pattern_names_cgroup(&w->config->pattern, node->path))
+			return true;
+	}
+	return false;
+}
+
+void policies_hold_node(struct agent *a, const struct tree_node *node)
+{
+	char reason[CLAIM_REASON_LEN];
+	struct target target;
+
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		if (p->paused || !policy_holds(p) || !targets_node(a, p, node))
+			continue;
+		words_begin(a, p, reason, sizeof(reason));
+		target_of_node(&target, node);
+		p->record_ns = 0;
+		(void)hold_begin(a, p, &target, claim_action_of(p->config), reason);
+	}
+}
+
 static void begin(struct agent *a, struct agent_policy *p)
 {
 	p->since_ms = unix_ms();
