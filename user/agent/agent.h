@@ -357,7 +357,14 @@ void sampler_pulse(struct agent *a, uint64_t now_ns);
 void sampler_forget(struct agent *a, struct tree_node *node);
 
 /* control.c: the methods of io.culprit.Agent; report.c: the objects that they answer with */
+#define NO_SUCH_TARGET "io.culprit.Agent.NoSuchTarget"
 extern const struct varlink_method control_methods[];
+/* Milliseconds from now as a time of CLOCK_MONOTONIC; 0 without them. False: out of range, and the
+ * call is answered. */
+bool control_until(struct varlink_call *call, bool given, int64_t for_ms, uint64_t *until_ns);
+/* by_hand.c */
+void control_freeze(void *agent, struct varlink_call *call, json_t *parameters);
+void control_thaw(void *agent, struct varlink_call *call, json_t *parameters);
 json_t *report_status(struct agent *a);
 json_t *report_why(struct agent *a, const char *name, bool *known);
 json_t *report_claim(const struct hold *h);
