@@ -97,17 +97,21 @@ static void nonsense_on_the_command_line_is_refused_with_status_2(void **state)
 	} cases[] = {
 		{ "--nonsense", NULL, "--nonsense: no such option" },
 		{ "--only", NULL, "--only: its value is missing" },
-		{ "--only", "relative", "--only relative: give an absolute path" },
+		{ "--only", "relative", "--only 'relative': give an absolute path" },
 		{ "--only", "/a/../b", "without .." },
-		{ "--state-dir", "state", "--state-dir state: give an absolute path" },
-		{ "--socket", "./x", "--socket ./x: give an absolute path" },
-		{ "--pin-dir", "", "give an absolute path" },
+		{ "--state-dir", "state", "--state-dir 'state': give an absolute path" },
+		{ "--socket", "./x", "--socket './x': give an absolute path" },
+		{ "--pin-dir", "", "--pin-dir '': give an absolute path" },
+		{ "--pin-dir", "/", "is the root directory" },
+		{ "--state-dir", "//", "is the root directory" },
+		{ "--config", "", "--config '': name a configuration file" },
 		{ "--log-level", "loud", "error, warning, notice, info or debug" },
 		{ "--source", "cpu", "say SENSE=SOURCE" },
 		{ "--source", "cpu=magic", "cpu.stat" },
 		{ "--source", "smell=any", "the senses are cpu" },
 		{ "--json", NULL, "--support" },
-		{ "surplus", NULL, "surplus: culpritd takes options only" },
+		{ "surplus", NULL, "'surplus': culpritd takes options only" },
+		{ "--a\nb\033[31m", NULL, "--a\\x0ab\\x1b[31m: no such option" },
 	};
 
 	(void)state;
