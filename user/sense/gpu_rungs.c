@@ -253,8 +253,8 @@ static int prove(struct gpu_sense *gpu)
 		r = prove_with(gpu, path);
 	gpu_detach_events(gpu);
 	/* Before 5.13 (f3a95075549e) a trampoline's program can be attached only once. */
-	if (r == 0)
-		r = gpu_attach_events(gpu);
+	if (r == 0 && gpu_attach_events(gpu) < 0)
+		r = -EALREADY;
 	gpu_detach_events(gpu);
 	(void)bpf_map_delete_elem(map, &number);
 	gpu->bpf->bss->majors[number.major / 64] = 0;
@@ -279,13 +279,29 @@ static int try_rung(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	return prove(gpu);
 }
 
+static const char *words_for(int error)
+{
+	switch (-error) {
+	case ENODATA:
+		return "loads but sees nothing";
+	case EALREADY:
+		return "this kernel attaches it only once, and it is switched on and off";
+	case EOPNOTSUPP:
+		return "no task work for programs in this kernel";
+	case ENOENT:
+	case ESRCH:
+		return "this kernel lacks the function that it is attached to";
+	default:
+		return strerror(-error);
+	}
+}
+
 static void say_why(struct gpu_sense *gpu, const char *rung, int error)
 {
 	size_t n = strlen(gpu->status.why);
-	const char *what = error == -ENODATA ? "loads but sees nothing" : strerror(-error);
 
 	snprintf(gpu->status.why + n, sizeof(gpu->status.why) - n, "%s%s: %s", n ? "; " : "", rung,
-		 what);
+		 words_for(error));
 }
 
 int gpu_climb(struct gpu_sense *gpu)
