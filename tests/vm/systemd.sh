@@ -44,10 +44,6 @@ equal() { # IS SHOULD
 	[[ $1 == "$2" ]] || { echo "is '$1', should be '$2'" && return 1; }
 }
 
-below() { # IS LIMIT
-	(($1 < $2)) || { echo "is $1, should be below $2" && return 1; }
-}
-
 within() { # SECONDS COMMAND...
 	local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
 	shift
@@ -270,8 +266,8 @@ systemctl stop front.service
 systemctl start culpritd
 
 section "killed"
+# How fast it is is for tests/bench/bench_kill to judge: on a busy host a guest may stand still for half a second.
 release_was_silent() { ! since_mark | grep 'let go'; }
-fastest=5000000
 for round in 1 2 3; do
 	systemctl reset-failed culpritd
 	hold_hog
@@ -279,7 +275,6 @@ for round in 1 2 3; do
 	mark
 	kill -KILL "$pid"
 	took=$(time_to_thaw hog.service)
-	((took > fastest)) || fastest=$took
 	echo "# kill -9 of the agent: thawed after $took us"
 	ok "kill -9 of the agent: thawed (round $round)" thawed hog.service
 	ok "systemd restarts it" within 20 has_new_pid "$pid"
@@ -287,8 +282,6 @@ for round in 1 2 3; do
 	ok "and there is one agent with one guardian" within 5 two_processes
 	ok "that holds nothing" eval 'equal "$(culprit status --json | jq ".claims | length")" 0 && thawed hog.service'
 done
-# Of several, for a busy host may well stop the guest for longer than that.
-ok "the guardian thaws within 100 ms of kill -9" below "$fastest" 100000
 
 systemctl reset-failed culpritd
 hold_hog
