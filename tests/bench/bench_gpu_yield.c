@@ -64,7 +64,7 @@ static void bench(void **state)
 	(void)state;
 	live_cgroup("job");
 	live_cgroup("user");
-	snprintf(s->node, sizeof(s->node), "%s", agent_file("nvidia0"));
+	snprintf(s->node, sizeof(s->node), "%s/nvidia0", live_nodedir());
 	assert_int_equal(mknod(s->node, S_IFCHR | 0666, makedev(1, 7)), 0);
 	snprintf(config, sizeof(config),
 		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
