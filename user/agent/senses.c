@@ -158,10 +158,20 @@ static void without(struct agent *a, enum sense_id id, int error, const struct s
 static void open_cpu(struct agent *a)
 {
 	struct sense_options o = options_for(a, names[SENSE_CPU]);
+	const struct sense_status *status;
 	int r = cpu_open(&a->cpu, &o, cpu_signal_crossing, a);
 
-	if (r < 0)
+	if (r < 0) {
 		without(a, SENSE_CPU, r, NULL);
+		return;
+	}
+	/* On its best source there is nothing that it cannot see. */
+	status = cpu_status(a->cpu);
+	if (status->blind[0])
+		agent_degraded(a,
+			       "the cpu sense runs on %s and cannot see %s; culpritd --support "
+			       "says what else, and why",
+			       status->source, status->blind[0]);
 }
 
 static void open_tree(struct agent *a)
