@@ -623,6 +623,29 @@ static void the_agent_does_not_count_for_a_budget(void **state)
 	live_rmdir("agent");
 }
 
+static void a_guardian_that_took_over_does_not_count_either(void **state)
+{
+	struct heard heard = { 0 };
+	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
+	uint64_t id = live_cgroup("guardian"), used_ns, charged_ns;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(cpu_set_budget(cpu, 0, 10 * NSEC_PER_SEC, 10 * NSEC_PER_SEC, false), 0);
+	watch(cpu, id, 0);
+	pid = live_fork("guardian", load_spin, NULL);
+	cpu_set_guardian(cpu, pid);
+	assert_int_equal(cpu_value(cpu, 0, &used_ns), 0);
+	charged_ns = cgroup_use(cpu, id).used_ns;
+	while (cgroup_use(cpu, id).used_ns < charged_ns + 50 * MS)
+		usleep(1000);
+	/* What was under way between the first look and the word about it is a few ticks. */
+	assert_int_equal(cpu_value(cpu, 0, &charged_ns), 0);
+	assert_true(charged_ns - used_ns < 20 * MS);
+	live_kill(pid);
+	live_rmdir("guardian");
+}
+
 static void niced_tasks_do_not_count_where_they_should_not(void **state)
 {
 	const uint16_t budgets[] = { 0, 1 };
@@ -738,6 +761,7 @@ int main(void)
 		cmocka_unit_test(every_burst_crosses_whenever_it_comes),
 		cmocka_unit_test(the_window_slides_past_what_is_old),
 		cmocka_unit_test(the_agent_does_not_count_for_a_budget),
+		cmocka_unit_test(a_guardian_that_took_over_does_not_count_either),
 		cmocka_unit_test(niced_tasks_do_not_count_where_they_should_not),
 		cmocka_unit_test(watching_loses_no_time_of_a_busy_cgroup),
 		cmocka_unit_test(what_cannot_be_is_refused),

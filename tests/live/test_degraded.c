@@ -312,6 +312,23 @@ static pid_t guardian(void)
 	return (pid_t)pid;
 }
 
+/* Whom the programs of a sense take for the guardian; other agents may have loaded theirs, too. */
+static bool programs_know_guardian(const char *map, pid_t pid)
+{
+	char command[128], line[512], wanted[64];
+	bool known = false;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "PATH=$PATH:/usr/sbin bpftool map dump name %s", map);
+	snprintf(wanted, sizeof(wanted), "\"guardian_tgid\": %d", (int)pid);
+	f = popen(command, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		known |= strstr(line, wanted) != NULL;
+	(void)pclose(f);
+	return known;
+}
+
 static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **state)
 {
 	json_t *event;
@@ -331,6 +348,8 @@ static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **s
 	json_decref(event);
 	assert_int_not_equal(guardian(), old);
 	assert_int_not_equal(guardian(), 0);
+	assert_true(programs_know_guardian("cpu_bpf.bss", guardian()));
+	assert_true(programs_know_guardian("gpu_bpf.bss", guardian()));
 	assert_true(live_frozen("hog"));
 	assert_true(agent_logged("guardian"));
 	live_kill(agent_pid());

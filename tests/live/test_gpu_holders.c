@@ -643,6 +643,56 @@ static void nothing_was_lost(void **state)
 	assert_int_equal(losses.gpu_mark_full, 0);
 	assert_int_equal(losses.gpu_record_dropped, 0);
 	assert_int_equal(losses.gpu_holder_full, 0);
+	assert_int_equal(gpu_missed(f->gpu), 0);
+}
+
+/* More opens begun at once, and more open files, than the sense has room for. */
+static void full_tables_are_counted_losses(void **state)
+{
+	struct gpu_fixture *f = *state;
+	struct gpu_look look = { .device = 0, .attempts = 1 };
+	struct culprit_losses losses;
+	__u32 zero = 0;
+
+	for (look.tgid = 1; look.tgid <= GPU_LOOKS + 3; look.tgid++)
+		gpu_look_at(f->gpu, &look);
+	for (uint64_t id = 1; id <= GPU_FILES + 5; id++)
+		(void)gpu_file_seen(f->gpu, id, 0);
+	for (uint32_t tgid = 1; tgid <= CULPRIT_GPU_HOLDERS + 7; tgid++) {
+		struct culprit_task task = { .tgid = tgid };
+
+		(void)gpu_hold_slot(f->gpu, &task, 0, 0);
+	}
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->gpu->bpf->maps.losses), &zero, &losses),
+			 0);
+	assert_int_equal(losses.gpu_look_full, 3);
+	assert_int_equal(losses.gpu_file_full, 5);
+	assert_int_equal(losses.gpu_holder_full, 7);
+	/* Who has no place in the table is found all the same. */
+	assert_true(f->gpu->everywhere_until_ns > 0);
+}
+
+/* A holder whose fork and end the kernel has no room to watch for. */
+static void a_full_table_of_watched_processes_is_a_counted_loss(void **state)
+{
+	struct gpu_fixture *f = *state;
+	int map = bpf_map__fd(f->gpu->bpf->maps.holding);
+	struct culprit_losses losses;
+	struct actor actor;
+	__u32 zero = 0;
+
+	/* Pids that nobody has: the highest possible is 2^22. */
+	for (__u32 tgid = 1 << 23, one = 1; bpf_map_update_elem(map, &tgid, &one, BPF_ANY) == 0;)
+		tgid++;
+	actor_start(f, &actor, -1);
+	assert_true(actor_do(&actor, open_it) >= 0);
+	gpu_fixture_settle(f);
+	assert_non_null(gpu_fixture_holder(f, actor.pid));
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->gpu->bpf->maps.losses), &zero, &losses),
+			 0);
+	assert_true(losses.gpu_holding_full > 0);
+	assert_int_equal(losses.gpu_holder_full, 0);
+	actor_end(&actor);
 }
 
 #define MAX_TESTS 128
@@ -702,6 +752,8 @@ int main(void)
 	ADD(the_map_of_holders_is_kept_in_step);
 	ADD(maps_dump_with_names);
 	ADD(nothing_was_lost);
+	ADD(full_tables_are_counted_losses);
+	ADD(a_full_table_of_watched_processes_is_a_counted_loss);
 	cmocka_set_test_filter(getenv("CULPRIT_TEST_FILTER"));
 	r = _cmocka_run_group_tests("gpu holders", tests, n_tests, NULL, NULL);
 	live_cleanup();

@@ -100,7 +100,7 @@ static int load(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	if (!gpu->bpf)
 		return -errno;
 	gpu->bpf->rodata->agent_tgid = (__u32)gpu->options.agent_pid;
-	gpu->bpf->rodata->guardian_tgid = (__u32)gpu->options.guardian_pid;
+	gpu->bpf->bss->guardian_tgid = (__u32)gpu->options.guardian_pid;
 	gpu->bpf->rodata->every_open = rung->every_open;
 	if (gpu->options.losses_fd >= 0) {
 		r = bpf_map__reuse_fd(gpu->bpf->maps.losses, gpu->options.losses_fd);
