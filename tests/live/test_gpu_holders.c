@@ -25,6 +25,7 @@
 #include "lib/clock.h"
 #include "live.h"
 #include "sense/gpu_private.h"
+#include "stand_in.h"
 
 /* --- steps of the actors -----------------------------------------------------------------------
  */
@@ -506,7 +507,7 @@ static void two_nodes_of_one_number_are_one_device(void **state)
 	char alias[128];
 
 	snprintf(alias, sizeof(alias), "%s.alias", f->node);
-	assert_int_equal(mknod(alias, S_IFCHR | 0600, makedev(STAND_IN_MAJOR, STAND_IN_MINOR)), 0);
+	stand_in_node(alias);
 	assert_int_equal(gpu_set_devices(f->gpu, (const char *[]){ f->node, alias, NULL }), 1);
 	assert_int_equal(gpu_device(f->gpu, 0)->globs, 3);
 	unlink(alias);
@@ -571,7 +572,7 @@ static void the_map_of_holders_is_kept_in_step(void **state)
 {
 	struct gpu_fixture *f = *state;
 	int map = bpf_map__fd(f->gpu->bpf->maps.gpu_holder);
-	struct culprit_gpu_hold key = { 0, { STAND_IN_MAJOR, STAND_IN_MINOR } };
+	struct culprit_gpu_hold key = { 0, { major(stand_in()), minor(stand_in()) } };
 	struct culprit_gpu_holder value;
 	static const char zeros[CULPRIT_COMM_LEN];
 	struct actor actor;
