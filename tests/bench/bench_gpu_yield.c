@@ -65,7 +65,7 @@ static void bench(void **state)
 	(void)state;
 	live_cgroup("job");
 	live_cgroup("user");
-	snprintf(s->node, sizeof(s->node), "%s", agent_file("nvidia0"));
+	snprintf(s->node, sizeof(s->node), "%s/nvidia0", live_nodedir());
 	stand_in_node(s->node);
 	snprintf(config, sizeof(config),
 		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"

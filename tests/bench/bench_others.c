@@ -79,7 +79,7 @@ static void bench(void **state)
 
 	(void)state;
 	snprintf(file, sizeof(file), "%s", agent_file("ordinary"));
-	snprintf(node, sizeof(node), "%s", agent_file("nvidia0"));
+	snprintf(node, sizeof(node), "%s/nvidia0", live_nodedir());
 	assert_true(creat(file, 0644) >= 0);
 	live_cgroup("job");
 	stand_in_node(node);

@@ -233,6 +233,7 @@ void agent_close(struct agent *a)
 	if (a->act) {
 		holds_release_all(a, "the agent ends");
 		act_free(a->act);
+		a->act = NULL; /* the tree has news until its end */
 	}
 	if (a->events)
 		events_flush(a->events);
