@@ -137,52 +137,70 @@ static uint64_t cpu_stat_ns(const char *name)
 	return live_cgroup_key(name, "cpu.stat", "usage_usec") * NSEC_PER_USEC;
 }
 
-/* cpu.stat rounds to microseconds; `ppm` is the tolerance besides. */
-static void assert_agrees(uint64_t ours_ns, uint64_t kernels_ns, uint64_t ppm)
-{
-	uint64_t apart = ours_ns > kernels_ns ? ours_ns - kernels_ns : kernels_ns - ours_ns;
-
-	if (apart > 2 * NSEC_PER_USEC + kernels_ns / 1000000 * ppm)
-		fail_msg("ours %llu ns, cpu.stat %llu ns", (unsigned long long)ours_ns,
-			 (unsigned long long)kernels_ns);
-}
-
-/* What the sense says of a cgroup's own tasks lies between what the kernel says before and after:
- * some of them may not be quite at their end, and others may run between two questions. */
-static void assert_counts_right(struct cpu_sense *cpu, uint64_t id, const char *name, uint64_t ppm)
-{
-	uint64_t before_ns = cpu_stat_ns(name);
-	uint64_t ours_ns = cgroup_use(cpu, id).used_ns;
-	uint64_t after_ns = cpu_stat_ns(name);
-
-	if (ours_ns < before_ns)
-		assert_agrees(ours_ns, before_ns, ppm);
-	if (ours_ns > after_ns)
-		assert_agrees(ours_ns, after_ns, ppm);
-}
-
-struct gone {
+/*
+ * What we say of a cgroup against what the kernel says. A process that was reaped still has its
+ * last steps to take, whenever it comes to run, and what it used is written when it has: so the two
+ * are asked until they agree. Time that is lost, or counted twice, stays so.
+ */
+struct comparison {
+	uint64_t (*ours_ns)(struct comparison *c);
 	struct cpu_sense *cpu;
-	pid_t pid;
+	const char *name; /* of the cgroup; NULL: it has gone, kernels_ns is known */
+	uint64_t id;
+	unsigned int budget;
+	uint64_t ppm; /* tolerated; besides, cpu.stat rounds to microseconds */
+	uint64_t sum_ns, kernels_ns;
 };
 
-static bool is_gone(void *arg)
+static bool agrees(void *arg)
 {
-	const struct gone *gone = arg;
-	struct cpu_process_use use;
+	struct comparison *c = arg;
+	uint64_t apart;
 
-	return !process_use(gone->cpu, gone->pid, &use);
+	c->sum_ns = c->ours_ns(c);
+	if (c->name)
+		c->kernels_ns = cpu_stat_ns(c->name);
+	apart = c->sum_ns > c->kernels_ns ? c->sum_ns - c->kernels_ns : c->kernels_ns - c->sum_ns;
+	return apart <= 2 * NSEC_PER_USEC + c->kernels_ns / 1000000 * c->ppm;
 }
 
-/* Reaped, a process still has its last steps to take, whenever it comes to run; once its entry has
- * gone, all its time has been written. Its exit status. */
-static int wait_for_end(struct cpu_sense *cpu, pid_t pid)
+static void assert_agrees(struct comparison *c)
 {
-	struct gone gone = { cpu, pid };
-	int status = live_wait(pid);
+	if (!live_until(agrees, c, 3000))
+		fail_msg("ours %llu ns, cpu.stat %llu ns", (unsigned long long)c->sum_ns,
+			 (unsigned long long)c->kernels_ns);
+}
 
-	assert_true(live_until(is_gone, &gone, 10000));
-	return status;
+static uint64_t counted_ns(struct comparison *c)
+{
+	return cgroup_use(c->cpu, c->id).used_ns;
+}
+
+static uint64_t budgeted_ns(struct comparison *c)
+{
+	uint64_t used_ns;
+
+	assert_int_equal(cpu_value(c->cpu, c->budget, &used_ns), 0);
+	return used_ns;
+}
+
+static uint64_t forgotten_ns(struct comparison *c)
+{
+	struct cpu_cgroup_use last;
+
+	assert_int_equal(cpu_forget_cgroup(c->cpu, c->id, &last), 0);
+	return c->sum_ns + last.used_ns;
+}
+
+static void assert_counts_right(struct cpu_sense *cpu, uint64_t id, const char *name, uint64_t ppm)
+{
+	assert_agrees(&(struct comparison){ counted_ns, cpu, name, id, .ppm = ppm });
+}
+
+static void assert_budget_right(struct cpu_sense *cpu, unsigned int budget, const char *name)
+{
+	assert_agrees(
+		&(struct comparison){ budgeted_ns, cpu, name, .budget = budget, .ppm = 1000 });
 }
 
 static void pin_to(pid_t pid, int cpu)
@@ -253,8 +271,8 @@ static void time_of_a_cgroup_is_what_cpu_stat_says(void **state)
 	spinner = live_fork("agree", load_spin, NULL);
 	forker = live_fork("agree", fork_many, (void *)2000);
 	hopper = live_fork("agree", hop_between_cpus, (void *)1500);
-	assert_int_equal(wait_for_end(cpu, forker), 0);
-	assert_int_equal(wait_for_end(cpu, hopper), 0);
+	assert_int_equal(live_wait(forker), 0);
+	assert_int_equal(live_wait(hopper), 0);
 	live_kill(spinner);
 	assert_counts_right(cpu, id, "agree", 200);
 	assert_int_equal(cpu_missed(cpu), 0);
@@ -278,7 +296,7 @@ static void a_moved_task_is_charged_to_the_cgroup_it_is_in(void **state)
 		assert_int_equal(cgroupfs_write(dir, "cgroup.procs", pid), 0);
 		usleep(3000);
 	}
-	assert_int_equal(wait_for_end(cpu, spinner), 0);
+	assert_int_equal(live_wait(spinner), 0);
 	assert_counts_right(cpu, from, "from", 1000);
 	assert_counts_right(cpu, to, "to", 1000);
 	live_rmdir("from");
@@ -372,6 +390,19 @@ static void leave_entry(uint32_t tgid)
 	assert_int_equal(bpf_map_update_elem(fd, &tgid, &old, BPF_ANY), 0);
 }
 
+struct gone {
+	struct cpu_sense *cpu;
+	pid_t pid;
+};
+
+static bool is_gone(void *arg)
+{
+	const struct gone *gone = arg;
+	struct cpu_process_use use;
+
+	return !process_use(gone->cpu, gone->pid, &use);
+}
+
 static void the_entry_of_a_process_goes_with_it(void **state)
 {
 	struct heard heard = { 0 };
@@ -436,15 +467,15 @@ static void a_forgotten_cgroup_gives_its_last_counters(void **state)
 	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
 	uint64_t id = live_cgroup("forget");
 	pid_t pid = live_fork("forget", load_spin_ms, (void *)20);
+	struct comparison c = { forgotten_ns, cpu, .id = id, .ppm = 1000 };
 	struct cpu_cgroup_use last;
-	uint64_t kernels_ns;
 
 	(void)state;
-	assert_int_equal(wait_for_end(cpu, pid), 0);
-	kernels_ns = cpu_stat_ns("forget");
+	assert_int_equal(live_wait(pid), 0);
+	assert_counts_right(cpu, id, "forget", 1000);
+	c.kernels_ns = cpu_stat_ns("forget");
 	live_rmdir("forget");
-	assert_int_equal(cpu_forget_cgroup(cpu, id, &last), 0);
-	assert_agrees(last.used_ns, kernels_ns, 1000);
+	assert_agrees(&c);
 	assert_int_equal(cgroup_use(cpu, id).cgroup, 0);
 	assert_int_equal(cpu_forget_cgroup(cpu, id, &last), 0);
 	assert_int_equal(last.used_ns, 0);
@@ -458,19 +489,16 @@ static void what_comes_after_a_cgroup_was_forgotten_is_kept(void **state)
 	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
 	uint64_t id = live_cgroup("late");
 	pid_t pid = live_fork("late", load_spin_ms, (void *)200);
-	struct cpu_cgroup_use last;
-	uint64_t sum_ns = 0;
+	struct comparison c = { forgotten_ns, cpu, "late", id, .ppm = 1000 };
 
 	(void)state;
 	for (int i = 0; i < 40; i++) {
 		nanosleep(&moment, NULL);
-		assert_int_equal(cpu_forget_cgroup(cpu, id, &last), 0);
-		sum_ns += last.used_ns;
+		c.sum_ns = forgotten_ns(&c);
 	}
-	assert_int_equal(wait_for_end(cpu, pid), 0);
-	assert_int_equal(cpu_forget_cgroup(cpu, id, &last), 0);
-	sum_ns += last.used_ns;
-	assert_agrees(sum_ns, cpu_stat_ns("late"), 1000);
+	assert_int_equal(live_wait(pid), 0);
+	assert_agrees(&c);
+	live_rmdir("late");
 }
 
 static int losses_map(void)
@@ -568,7 +596,6 @@ static void a_cgroup_made_later_counts_for_its_nearest_known_ancestors_budget(vo
 {
 	struct heard heard = { 0 };
 	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
-	uint64_t used_ns;
 	pid_t pid;
 
 	(void)state;
@@ -576,10 +603,9 @@ static void a_cgroup_made_later_counts_for_its_nearest_known_ancestors_budget(vo
 	watch(cpu, live_cgroup("top"), 1);
 	live_cgroup("top/made/later");
 	pid = live_fork("top/made/later", load_spin_ms, (void *)60);
-	assert_int_equal(wait_for_end(cpu, pid), 0);
+	assert_int_equal(live_wait(pid), 0);
 	assert_true(crosses(cpu, &heard, 1, 1000));
-	assert_int_equal(cpu_value(cpu, 1, &used_ns), 0);
-	assert_agrees(used_ns, cpu_stat_ns("top/made/later"), 1000);
+	assert_budget_right(cpu, 1, "top/made/later");
 	live_rmdir("top/made/later");
 	live_rmdir("top/made");
 	live_rmdir("top");
@@ -676,7 +702,7 @@ static void niced_tasks_do_not_count_where_they_should_not(void **state)
 	const uint16_t budgets[] = { 0, 1 };
 	struct heard heard = { 0 };
 	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
-	uint64_t id = live_cgroup("nice"), nonnice_ns, all_ns;
+	uint64_t id = live_cgroup("nice"), nonnice_ns;
 	pid_t pid;
 
 	(void)state;
@@ -684,12 +710,11 @@ static void niced_tasks_do_not_count_where_they_should_not(void **state)
 	assert_int_equal(cpu_set_budget(cpu, 1, 10 * NSEC_PER_SEC, NSEC_PER_SEC, false), 0);
 	assert_int_equal(cpu_watch(cpu, id, budgets, 2), 0);
 	pid = live_fork("nice", spin_niced, (void *)60);
-	assert_int_equal(wait_for_end(cpu, pid), 0);
+	assert_int_equal(live_wait(pid), 0);
 	assert_int_equal(cpu_value(cpu, 0, &nonnice_ns), 0);
-	assert_int_equal(cpu_value(cpu, 1, &all_ns), 0);
 	/* It took a moment to become nice. */
 	assert_true(nonnice_ns < 10 * MS);
-	assert_agrees(all_ns, cpu_stat_ns("nice"), 1000);
+	assert_budget_right(cpu, 1, "nice");
 	live_rmdir("nice");
 }
 
@@ -704,8 +729,8 @@ static void watching_loses_no_time_of_a_busy_cgroup(void **state)
 	(void)state;
 	for (uint16_t i = 0; i < 20000; i++)
 		watch(cpu, id, i % 8);
-	assert_int_equal(wait_for_end(cpu, spinner), 0);
-	assert_int_equal(wait_for_end(cpu, forker), 0);
+	assert_int_equal(live_wait(spinner), 0);
+	assert_int_equal(live_wait(forker), 0);
 	assert_counts_right(cpu, id, "watched", 200);
 	live_rmdir("watched");
 }
