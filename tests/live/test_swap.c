@@ -211,6 +211,13 @@ static bool kernel_has_read(void *arg)
 /* --- counters -----------------------------------------------------------------------------------
  */
 
+static void print_use(void *user, const struct swap_process_use *use)
+{
+	(void)user;
+	print_message("    pid %u (%s) read %llu pages\n", use->tgid, use->comm,
+		      (unsigned long long)use->use.swapin_pages);
+}
+
 static void assert_read(struct swap_sense *swap, const struct find_process *found, uint64_t pages)
 {
 	struct swap_use total = { 0 }, kernel = { 0 };
@@ -219,6 +226,7 @@ static void assert_read(struct swap_sense *swap, const struct find_process *foun
 		return;
 	(void)swap_total(swap, &total);
 	(void)swap_kernel_use(swap, &kernel);
+	(void)swap_each_process(swap, print_use, NULL);
 	fail_msg("%llu of %llu pages are booked to pid %u; %llu to all, %llu to kernel threads, "
 		 "%llu events missed",
 		 (unsigned long long)found->use[0].use.swapin_pages, (unsigned long long)pages,
