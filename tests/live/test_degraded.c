@@ -269,6 +269,39 @@ static void what_is_held_is_let_go_though_the_ledger_cannot_be_written(void **st
 	assert_int_equal(agent_stop(), 0);
 }
 
+/* It does not switch: on this source its time shows when it does, or never. */
+static void a_source_that_is_blind_to_a_lone_spinner_says_so(void **state)
+{
+	static const char text[] = "the cpu sense runs on sched_switch and cannot see the time of "
+				   "a task that does not switch";
+	char command[PATH_MAX + 128], line[512];
+	bool said = false;
+	FILE *f;
+
+	(void)state;
+	agent_start_with(NULL, LIST("--source", "cpu=sched_switch"), "");
+	assert_string_equal(source("cpu"), "sched_switch");
+	assert_int_equal(degraded(text), 1);
+	assert_int_equal(logged_times(text), 1);
+	assert_int_equal(agent_stop(), 0);
+	snprintf(command, sizeof(command), "%s --support --source cpu=sched_switch 2>&1",
+		 live_program("culpritd"));
+	f = popen(command, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		said |= strstr(line, "cannot see: the time of a task that does not switch") != NULL;
+	assert_int_equal(pclose(f), 0);
+	assert_true(said);
+}
+
+static void the_best_source_of_cpu_time_is_not_degraded(void **state)
+{
+	(void)state;
+	agent_start("");
+	assert_int_equal(degraded("the cpu sense"), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static pid_t guardian(void)
 {
 	json_t *object = status();
@@ -277,6 +310,23 @@ static pid_t guardian(void)
 
 	json_decref(object);
 	return (pid_t)pid;
+}
+
+/* Whom the programs of a sense take for the guardian; other agents may have loaded theirs, too. */
+static bool programs_know_guardian(const char *map, pid_t pid)
+{
+	char command[128], line[512], wanted[64];
+	bool known = false;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "PATH=$PATH:/usr/sbin bpftool map dump name %s", map);
+	snprintf(wanted, sizeof(wanted), "\"guardian_tgid\": %d", (int)pid);
+	f = popen(command, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		known |= strstr(line, wanted) != NULL;
+	(void)pclose(f);
+	return known;
 }
 
 static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **state)
@@ -298,6 +348,8 @@ static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **s
 	json_decref(event);
 	assert_int_not_equal(guardian(), old);
 	assert_int_not_equal(guardian(), 0);
+	assert_true(programs_know_guardian("cpu_bpf.bss", guardian()));
+	assert_true(programs_know_guardian("gpu_bpf.bss", guardian()));
 	assert_true(live_frozen("hog"));
 	assert_true(agent_logged("guardian"));
 	live_kill(agent_pid());
@@ -312,6 +364,8 @@ int main(void)
 		T(without_a_bpffs_the_maps_are_not_pinned),
 		T(without_btf_cpu_time_is_polled_and_the_rest_says_blind),
 		T(without_psi_thrash_is_told_by_other_means),
+		T(a_source_that_is_blind_to_a_lone_spinner_says_so),
+		T(the_best_source_of_cpu_time_is_not_degraded),
 		T(a_forced_source_that_fails_leaves_the_others_alone),
 		T(a_ledger_that_cannot_be_written_means_no_new_action),
 		T(what_is_held_is_let_go_though_the_ledger_cannot_be_written),

@@ -94,6 +94,8 @@ static void pulse(struct agent *a, uint64_t now)
 {
 	a->last_pulse_ns = now;
 	act_pulse(a->act);
+	/* One that could not be replaced when it died is replaced here, and nobody tells. */
+	senses_guardian(a);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
 	if (a->tree)

@@ -222,6 +222,8 @@ bool permission_to_load(void); /* that, and load BPF programs */
 bool senses_known(const char *sense, const char *source, char *hint, size_t size);
 int senses_open(struct agent *a);
 void senses_close(struct agent *a);
+/* Tells the senses which process is the guardian now: it is no evidence against anyone. */
+void senses_guardian(struct agent *a);
 unsigned int senses_each(const struct agent *a, const struct sense_status **out, unsigned int max);
 int senses_support(const struct options *options, bool json);
 

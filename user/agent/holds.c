@@ -460,6 +460,7 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 	if (news == ACT_GUARDIAN_LOST) {
 		struct event event = { .kind = EVENT_ERROR };
 
+		senses_guardian(a);
 		snprintf(event.reason, sizeof(event.reason), "the guardian died; %s",
 			 guardian_pid(a->guardian) > 0
 				 ? "a new one has taken over all claims"

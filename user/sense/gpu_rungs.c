@@ -100,7 +100,7 @@ static int load(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	if (!gpu->bpf)
 		return -errno;
 	gpu->bpf->rodata->agent_tgid = (__u32)gpu->options.agent_pid;
-	gpu->bpf->rodata->guardian_tgid = (__u32)gpu->options.guardian_pid;
+	gpu->bpf->bss->guardian_tgid = (__u32)gpu->options.guardian_pid;
 	gpu->bpf->rodata->every_open = rung->every_open;
 	if (gpu->options.losses_fd >= 0) {
 		r = bpf_map__reuse_fd(gpu->bpf->maps.losses, gpu->options.losses_fd);
@@ -170,10 +170,13 @@ int gpu_attach_events(struct gpu_sense *gpu)
 	return r;
 }
 
-/* A character device that everyone may open and whose driver does nothing when it is opened. */
+/* A character device that everyone may open and whose driver does nothing when it is opened. Not
+ * the one that is opened most (each open by anybody costs a little meanwhile), and not /dev/full,
+ * which stands in for a GPU where there is none: other agents would take the probe for a user of
+ * it. */
 static int find_probe(const char **path, struct culprit_gpu_number *number)
 {
-	static const char *const nodes[] = { "/dev/full", "/dev/zero", "/dev/null" };
+	static const char *const nodes[] = { "/dev/zero", "/dev/null", "/dev/full" };
 	struct stat st;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(nodes); i++) {
