@@ -14,6 +14,7 @@
 #include "agent.h"
 #include "lib/cleanup.h"
 #include "live.h"
+#include "mini.h"
 #include "sense/support.h"
 
 #define LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
@@ -106,10 +107,21 @@ static unsigned int logged_times(const char *text)
 /* Starts the agent in a mount namespace of its own, after this shell command. */
 static void start_after(const char *command, const char *text)
 {
-	char script[512];
+	char script[PATH_MAX + 128];
 
 	snprintf(script, sizeof(script), "%s && exec \"$@\"", command);
 	agent_start_with(LIST("unshare", "-m", "sh", "-c", script, "sh"), NULL, text);
+}
+
+/* Runs it in the agent's mount namespace. */
+static void in_its_namespace(const char *command)
+{
+	char pid[32];
+	char *const argv[] = { "nsenter", "-m", "-t", pid, "sh", "-c", (char *)(uintptr_t)command,
+			       NULL };
+
+	snprintf(pid, sizeof(pid), "%d", (int)agent_pid());
+	assert_int_equal(live_wait(live_exec(NULL, NULL, argv)), 0);
 }
 
 static void it_still_freezes_and_thaws(void)
@@ -356,6 +368,51 @@ static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **s
 	assert_true(live_until(thawed, "hog", 100));
 }
 
+/* As an agent leaves it that was killed together with its guardian. */
+static void leave_frozen(const char *name, uint64_t cgroup)
+{
+	struct claim claim = { .id = 7, .action = CLAIM_FREEZE, .holds = true, .policy = "gone" };
+	char what[PATH_MAX];
+	pid_t holder;
+	struct ledger *ledger;
+
+	claim.target = mini_cgroup_target(cgroup);
+	assert_int_equal(ledger_open(&ledger, mini_state_dir(), &holder, what, sizeof(what)), 0);
+	assert_int_equal(ledger_write(ledger, &claim), 0);
+	ledger_close(ledger);
+	mini_write_freeze(name, "1");
+	assert_true(live_until(frozen, (void *)(uintptr_t)name, 2000));
+}
+
+static void what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it(void **state)
+{
+	char readonly[PATH_MAX + 64], writable[PATH_MAX + 64];
+	uint64_t id;
+
+	(void)state;
+	id = live_cgroup("hog");
+	live_fork("hog", load_spin, NULL);
+	snprintf(readonly, sizeof(readonly), "mount -o remount,bind,ro %s", live_fs()->mount);
+	snprintf(writable, sizeof(writable), "mount -o remount,bind,rw %s", live_fs()->mount);
+	leave_frozen("hog", id);
+	start_after(readonly, "");
+	json_decref(agent_wait_event("error", "gone", 2000));
+	assert_int_equal(degraded("an earlier agent held"), 1);
+	/* Nor does the guardian forget it. */
+	live_kill(agent_pid());
+	start_after(readonly, "");
+	json_decref(agent_wait_event("error", "gone", 2000));
+	assert_true(live_frozen("hog"));
+	usleep(1500 * 1000);
+	assert_int_equal(agent_count_events("error", "gone"), 1);
+	in_its_namespace(writable);
+	json_decref(agent_wait_event("recovered", "gone", 5000));
+	assert_false(live_frozen("hog"));
+	assert_int_equal(degraded("an earlier agent held"), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
@@ -370,6 +427,7 @@ int main(void)
 		T(a_ledger_that_cannot_be_written_means_no_new_action),
 		T(what_is_held_is_let_go_though_the_ledger_cannot_be_written),
 		T(a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes),
+		T(what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -274,6 +274,26 @@ static void a_held_off_policy_does_not_keep_the_agent_awake(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void the_end_that_max_hold_made_is_told_as_such_in_the_grace_time_too(void **state)
+{
+	json_t *event;
+	pid_t front;
+
+	(void)state;
+	make_cgroups();
+	live_fork("hog", load_sleep, NULL);
+	agent_start(WORKLOAD "[policy pauses]\n" FRONT
+			     "grace = 1m\nmax_hold = 1500ms\naction = freeze\n");
+	front = live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "pauses", 5000));
+	live_kill(front);
+	event = agent_wait_event("thawed", "pauses", 8000);
+	assert_non_null(
+		strstr(json_string_value(json_object_get(event, "reason")), "max_hold (1.5 s)"));
+	json_decref(event);
+	assert_int_equal(agent_stop(), 0);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
 
 int main(void)
@@ -286,6 +306,7 @@ int main(void)
 		T(a_reload_into_another_mode_decides_anew),
 		T(a_policy_stays_paused_over_a_reload_and_hears_again_when_resumed),
 		T(a_held_off_policy_does_not_keep_the_agent_awake),
+		T(the_end_that_max_hold_made_is_told_as_such_in_the_grace_time_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

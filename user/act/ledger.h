@@ -34,6 +34,9 @@ int ledger_open(struct ledger **out, const char *dir, pid_t *holder, char *what,
 int ledger_open_existing(struct ledger **out, const char *dir, pid_t *holder, char *what,
 			 size_t what_size);
 void ledger_close(struct ledger *ledger);
+/* Closes it after a refused start: takes away again the file and the directory that opening it has
+ * made. What holds a claim stays. */
+void ledger_discard(struct ledger *ledger);
 
 static inline void ledger_closep(struct ledger **ledger)
 {
@@ -55,7 +58,8 @@ int ledger_read(struct ledger *ledger, struct claim *claims, unsigned int max,
 int ledger_fd(const struct ledger *ledger);
 
 /*
- * Undoes all that the ledger holds, and empties it: at start, and for culpritd --release. Newest
+ * Undoes all that the ledger held when it was opened, and empties those slots: at start, again
+ * while something of it could not be undone (ledger_left()), and for culpritd --release. Newest
  * first; processes before the shells that were stopped with them. Calls told() for each, with 0 or
  * -errno; a claim that could not be undone stays in its slot. A damaged slot is told with -EBADMSG,
  * a claim of id 0 and the beginning of what stood there as the reason, then emptied. Claims of an
@@ -64,6 +68,9 @@ int ledger_fd(const struct ledger *ledger);
 int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
 		   void (*told)(void *user, const struct claim *claim, int error), void *user);
 
+/* How many claims that it held when it was opened are not undone. */
+unsigned int ledger_left(const struct ledger *ledger);
+
 /* --- for the guardian, whose copy of struct ledger is of the time when it was forked -----------
  */
 
@@ -71,6 +78,8 @@ int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
 int ledger_slot(const struct ledger *ledger, uint64_t claim_id);
 /* Takes the guardian's lock for the calling process. -EBUSY: there is another guardian. */
 int ledger_lock_guardian(struct ledger *ledger);
+/* Does the slot hold a claim of an earlier agent that ours has not undone? Allocates nothing. */
+bool ledger_was_left(const struct ledger *ledger, unsigned int slot);
 /* Empties all slots of the file but those with keep[slot]. 0 or -EIO. */
 int ledger_empty(const struct ledger *ledger, const bool keep[static CLAIM_MAX]);
 

@@ -202,6 +202,42 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 		tell_hold(a, h, p, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
 }
 
+/* May it be frozen again for that policy, although someone else let it go? */
+static bool speaks_again(const struct holder *holder)
+{
+	const struct agent_policy *p = holder->policy;
+
+	return !holder->off && p->state.phase == POLICY_HOLDING &&
+	       (!holder->left_ns || p->below_ns > holder->left_ns);
+}
+
+/* Freezes again what someone else let go, when their second is over and some policy has reason to.
+ */
+static int freeze_again(struct agent *a, struct hold *h)
+{
+	const struct agent_policy *p = NULL;
+	int r;
+
+	if (monotonic_ns() < h->again_ns)
+		return 0;
+	for (unsigned int i = 0; !p && i < h->n_holders; i++)
+		if (speaks_again(&h->holders[i]))
+			p = h->holders[i].policy;
+	if (!p)
+		return 0;
+	r = act_refreeze(a->act, h->claim, name_of(p), h->reason);
+	if (r == 0) {
+		h->record_ns = p->record_ns;
+		/* What was done by hand ended when they let it go. */
+		h->by_operator = false;
+	}
+	/* They have frozen it themselves meanwhile: now it is theirs, and so is what they do next.
+	 */
+	for (unsigned int i = 0; r == -EBUSY && i < h->n_holders; i++)
+		h->holders[i].left_ns = monotonic_ns();
+	return r;
+}
+
 /* Does what those who want it held want; what fails is tried again at the next tick. */
 static int pursue(struct agent *a, struct hold *h, const char *reason)
 {
@@ -211,7 +247,7 @@ static int pursue(struct agent *a, struct hold *h, const char *reason)
 
 	if (h->claim) {
 		if (action != CLAIM_TERMINATE || h->claim->action == CLAIM_TERMINATE)
-			return 0;
+			return h->claim->state == CLAIM_EXTERNAL ? freeze_again(a, h) : 0;
 		r = act_escalate(a->act, h->claim, name_of(p), reason);
 		if (r < 0)
 			return r;
@@ -231,6 +267,9 @@ static int join(struct agent *a, struct hold *h, struct agent_policy *p, enum cl
 	if (h->n_holders == MAX_HOLDERS)
 		return -E2BIG;
 	h->holders[h->n_holders++] = (struct holder){ .policy = p, .action = action };
+	/* It was let go before this policy had anything to say: that was no word against it. */
+	if (h->claim && h->claim->state == CLAIM_EXTERNAL)
+		snprintf(h->reason, sizeof(h->reason), "%s", reason);
 	return pursue(a, h, reason);
 }
 
@@ -261,7 +300,7 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 		return -EALREADY;
 	/* Someone else has let it go meanwhile. */
 	if (h && h->claim && h->claim->state == CLAIM_EXTERNAL)
-		r = act_refreeze(a->act, h->claim);
+		r = act_refreeze(a->act, h->claim, OPERATOR, reason);
 	if (r < 0)
 		return r;
 	if (!h)
@@ -387,24 +426,6 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 				a->holds[i].holders[j].policy = p;
 }
 
-/* Does some policy's signal still hold (not merely its grace time)? */
-static bool still_wanted(const struct hold *h)
-{
-	if (h->by_operator)
-		return true;
-	for (unsigned int i = 0; i < h->n_holders; i++)
-		if (!h->holders[i].off && h->holders[i].policy->state.phase == POLICY_HOLDING)
-			return true;
-	return false;
-}
-
-static void freeze_again(struct agent *a, struct hold *h)
-{
-	h->again_ns = 0;
-	if (h->claim && h->claim->state == CLAIM_EXTERNAL && still_wanted(h) && !h->by_operator)
-		(void)act_refreeze(a->act, h->claim);
-}
-
 void holds_retry(struct agent *a, uint64_t now_ns)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
@@ -412,8 +433,6 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 
 		if (!h->used)
 			continue;
-		if (h->again_ns && now_ns >= h->again_ns)
-			freeze_again(a, h);
 		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
 			h->by_operator = false;
 			settle(a, h, NULL, "the time that the operator gave is over");
@@ -428,15 +447,23 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 static void thawed_by_others(struct agent *a, struct hold *h)
 {
 	/* Twice is an opinion: then it is the operator's. */
-	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator) {
-		h->again_ns = monotonic_ns() + AGAIN_NS;
-		tell_hold(a, h, claimant(a, h), EVENT_EXTERNAL_THAW,
-			  "someone else let it go; in a second it is frozen again if the signal "
-			  "still holds");
-		return;
+	bool opinion = h->claim->external_thaws >= 2 || h->by_operator, again = false;
+	uint64_t now = monotonic_ns();
+
+	h->again_ns = now + AGAIN_NS;
+	for (unsigned int i = 0; i < h->n_holders; i++) {
+		struct holder *holder = &h->holders[i];
+		const struct policy_state *s = &holder->policy->state;
+
+		/* What is quiet at this moment need not become so first. */
+		holder->left_ns = !s->below && (opinion || s->phase != POLICY_HOLDING) ? now : 0;
+		again |= speaks_again(holder);
 	}
 	tell_hold(a, h, claimant(a, h), EVENT_EXTERNAL_THAW,
-		  "someone else let it go; it is left to them until the signal has been quiet");
+		  again ? "someone else let it go; in a second it is frozen again if the signal "
+			  "still holds"
+			: "someone else let it go; it is left to them until the signal has been "
+			  "quiet");
 }
 
 /* The claim is over and about to be freed. What was done by hand is over with it; a policy whose

@@ -105,6 +105,35 @@ static void hold_targets(struct agent *a, struct agent_policy *p)
 	}
 }
 
+static bool targets_node(const struct agent *a, const struct agent_policy *p,
+			 const struct tree_node *node)
+{
+	for (unsigned int t = 0; t < p->config->n_targets; t++) {
+		const struct agent_workload *w = &a->workloads[p->config->targets[t]];
+
+		if (pattern_names_cgroup(&w->config->pattern, node->path))
+			return true;
+	}
+	return false;
+}
+
+void policies_hold_node(struct agent *a, const struct tree_node *node)
+{
+	char reason[CLAIM_REASON_LEN];
+	struct target target;
+
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		if (p->paused || !policy_holds(p) || !targets_node(a, p, node))
+			continue;
+		words_begin(a, p, reason, sizeof(reason));
+		target_of_node(&target, node);
+		p->record_ns = 0;
+		(void)hold_begin(a, p, &target, claim_action_of(p->config), reason);
+	}
+}
+
 static void begin(struct agent *a, struct agent_policy *p)
 {
 	p->since_ms = unix_ms();
@@ -137,15 +166,20 @@ static void listen_anew(struct agent *a, const struct agent_policy *p)
 void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
 {
 	enum policy_phase before = p->state.phase;
+	enum policy_verdict verdict;
 	char why[CLAIM_REASON_LEN];
 
 	p->value = value;
-	switch (policy_step(&p->state, &p->rule, value, now_ns)) {
+	verdict = policy_step(&p->state, &p->rule, value, now_ns);
+	if (p->state.below)
+		p->below_ns = now_ns;
+	switch (verdict) {
 	case VERDICT_BEGIN:
 		begin(a, p);
 		break;
 	case VERDICT_RELEASE:
-		words_end(p, why, sizeof(why));
+	case VERDICT_EXPIRE:
+		words_end(p, verdict, why, sizeof(why));
 		release(a, p, why);
 		break;
 	case VERDICT_NONE:
@@ -308,6 +342,7 @@ void policies_inherit(struct agent *a, const struct config *old_config,
 			continue;
 		}
 		p->state = old->state;
+		p->below_ns = old->below_ns;
 		p->value = old->value;
 		p->since_ms = old->since_ms;
 		p->evidence = old->evidence;

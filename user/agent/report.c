@@ -25,7 +25,7 @@ static json_t *agent_object(struct agent *a)
 	/* Each time the loop goes to sleep it gives up the CPU of its own accord once. */
 	getrusage(RUSAGE_SELF, &usage);
 	for (unsigned int i = 0; i < a->n_degraded; i++)
-		json_array_append_new(degraded, json_string(a->degraded[i]));
+		json_array_append_new(degraded, json_string(a->degraded[i].text));
 	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
 			 CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce",
 			 "uptime_s", (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC),
@@ -215,7 +215,7 @@ static bool asks_hold(const struct question *q, const struct hold *h)
 
 static void say_undo(const struct hold *h, json_t *undo)
 {
-	char text[256];
+	char text[256], left[32];
 
 	for (unsigned int i = 0; i < h->n_holders; i++) {
 		if (h->holders[i].off)
@@ -229,10 +229,9 @@ static void say_undo(const struct hold *h, json_t *undo)
 	if (h->by_operator && h->operator_until_ns) {
 		uint64_t now = monotonic_ns();
 
-		snprintf(text, sizeof(text), "operator: in %.0f s",
-			 h->operator_until_ns > now
-				 ? (double)(h->operator_until_ns - now) / (double)NSEC_PER_SEC
-				 : 0.0);
+		snprintf(text, sizeof(text), "operator: in %s",
+			 words_left(h->operator_until_ns > now ? h->operator_until_ns - now : 0,
+				    left, sizeof(left)));
 		json_array_append_new(undo, json_text(text));
 	} else if (h->by_operator) {
 		json_array_append_new(undo, json_string("operator: culprit thaw"));
