@@ -94,6 +94,7 @@ static void pulse(struct agent *a, uint64_t now)
 {
 	a->last_pulse_ns = now;
 	act_pulse(a->act);
+	spared_pulse(a, now);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
 	if (a->tree)

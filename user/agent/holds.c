@@ -15,6 +15,9 @@
  * or to end it, before it is frozen again. */
 #define AGAIN_NS NSEC_PER_SEC
 
+/* How long something protected is left alone before it is looked at again. */
+#define SPARED_NS (5 * NSEC_PER_SEC)
+
 #define OPERATOR "operator"
 
 static bool same_target(const struct target *x, const struct target *y)
@@ -174,6 +177,22 @@ static bool is_ours(int error)
 	return error == -ENOSPC || error == -EIO || error == -EHOSTDOWN;
 }
 
+/* Must it be left alone? Told once, and looked at again later: who is protected may leave. */
+static bool is_spared(struct agent *a, struct hold *h, const struct agent_policy *p)
+{
+	char why[128];
+
+	if (h->error == -EACCES && monotonic_ns() < h->spared_until_ns)
+		return true;
+	if (!target_is_spared(a, &h->target, why, sizeof(why)))
+		return false;
+	if (h->error != -EACCES)
+		tell_hold(a, h, p, EVENT_REFUSED, why);
+	h->error = -EACCES;
+	h->spared_until_ns = monotonic_ns() + SPARED_NS;
+	return true;
+}
+
 /* Tries to claim the hold's target. What is refused stays a hold without a claim, told once, and is
  * tried again: the reason may go away while the signal still holds. */
 static void try_claim(struct agent *a, struct hold *h, const struct agent_policy *p)
@@ -182,6 +201,8 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 	int before = h->error;
 	int r;
 
+	if (is_spared(a, h, p))
+		return;
 	if (a->config->shadow) {
 		h->error = 0;
 		h->shadow = true;
@@ -385,6 +406,24 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 		for (unsigned int j = 0; a->holds[i].used && j < a->holds[i].n_holders; j++)
 			if (a->holds[i].holders[j].policy == old)
 				a->holds[i].holders[j].policy = p;
+}
+
+void holds_release_spared(struct agent *a)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+		char why[128];
+
+		if (!h->used || (!h->claim && !h->shadow) ||
+		    !target_is_spared(a, &h->target, why, sizeof(why)) ||
+		    undo(a, h, leading_policy(h), why) < 0)
+			continue;
+		h->error = -EACCES;
+		h->spared_until_ns = monotonic_ns() + SPARED_NS;
+		h->by_operator = false;
+		if (h->n_holders == 0)
+			h->used = false;
+	}
 }
 
 /* Does some policy's signal still hold (not merely its grace time)? */

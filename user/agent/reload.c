@@ -137,6 +137,8 @@ int agent_reload(struct agent *a, json_t *lines)
 	(void)act_set_only(a->act, config->only);
 	log_set_level(config->log_level);
 	r = config_connect(a);
+	spared_forget(a);
+	spared_pulse(a, monotonic_ns());
 	for (unsigned int i = 0; i < n_workloads; i++)
 		free(old_workloads[i].nodes);
 	free(old_workloads);

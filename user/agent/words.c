@@ -149,6 +149,9 @@ const char *hold_error_text(int error)
 		return "someone else has frozen or stopped it; it stays theirs";
 	case EPERM:
 		return "it is outside `only`, or the agent or one of its ancestors is in it";
+	case EACCES:
+		return "it is protected, or has something protected in it (culprit why tells what; "
+		       "see `protect` in culprit.conf)";
 	case ESTALE:
 	case ESRCH:
 		return "it is gone";
