@@ -27,6 +27,7 @@
 
 struct ledger {
 	int fd;
+	char *path;
 	char boot_id[BOOT_ID_LEN];
 	uint64_t ids[CLAIM_MAX]; /* what each slot holds; 0: nothing */
 };
@@ -34,6 +35,14 @@ struct ledger {
 int ledger_fd(const struct ledger *ledger)
 {
 	return ledger->fd;
+}
+
+bool ledger_in_place(const struct ledger *ledger)
+{
+	struct stat ours, there;
+
+	return fstat(ledger->fd, &ours) == 0 && lstat(ledger->path, &there) == 0 &&
+	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
 /* --- locks ------------------------------------------------------------------------------------ */
@@ -166,6 +175,8 @@ int ledger_write(struct ledger *ledger, const struct claim *claim)
 		slot = ledger_slot(ledger, 0);
 	if (slot < 0)
 		return -ENOSPC;
+	if (claim->holds && !ledger_in_place(ledger))
+		return -EIDRM;
 	format_claim(text, claim, ledger->boot_id);
 	r = write_slot(ledger, (unsigned int)slot, text);
 	if (r == 0)
@@ -283,6 +294,9 @@ static int fill(struct ledger *ledger, const char *dir, bool make, pid_t *holder
 	if (dirfd < 0)
 		return dirfd;
 	snprintf(what, what_size, "%s/ledger", dir);
+	ledger->path = strdup(what);
+	if (!ledger->path)
+		return -ENOMEM;
 	ledger->fd =
 		openat(dirfd, "ledger",
 		       O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | (make ? O_CREAT : 0), 0600);
@@ -330,6 +344,7 @@ void ledger_close(struct ledger *ledger)
 		return;
 	if (ledger->fd >= 0)
 		close(ledger->fd);
+	free(ledger->path);
 	free(ledger);
 }
 

@@ -94,6 +94,11 @@ static void pulse(struct agent *a, uint64_t now)
 {
 	a->last_pulse_ns = now;
 	act_pulse(a->act);
+	if (!ledger_in_place(a->ledger))
+		agent_degraded(a,
+			       "%s/ledger was removed while in use, so nothing new is held; "
+			       "restart the agent (systemctl restart culpritd)",
+			       a->config->state_dir);
 	spared_pulse(a, now);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);

@@ -174,7 +174,7 @@ static enum event_kind undone_kind(enum claim_action action)
 /* Does the fault lie with the agent rather than with the target? Then it is an error, and loud. */
 static bool is_ours(int error)
 {
-	return error == -ENOSPC || error == -EIO || error == -EHOSTDOWN;
+	return error == -ENOSPC || error == -EIO || error == -EIDRM || error == -EHOSTDOWN;
 }
 
 /* Must it be left alone? Told once, and looked at again later: who is protected may leave. */
@@ -440,6 +440,7 @@ static bool still_wanted(const struct hold *h)
 static void freeze_again(struct agent *a, struct hold *h)
 {
 	h->again_ns = 0;
+	h->record_ns = 0; /* that was of the first time */
 	if (h->claim && h->claim->state == CLAIM_EXTERNAL && still_wanted(h) && !h->by_operator)
 		(void)act_refreeze(a->act, h->claim);
 }
@@ -529,6 +530,11 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 		over(h, true);
 		break;
 	case ACT_GONE:
+		/* Who reads of its beginning reads of its end, too. */
+		if (claim->state != CLAIM_EXTERNAL)
+			tell_hold(a, h, p, undone_kind(h->action),
+				  h->target.kind == TARGET_CGROUP ? "nothing runs in it any more"
+								  : "it has ended");
 		over(h, true);
 		break;
 	case ACT_UNDONE:

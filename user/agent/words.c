@@ -161,6 +161,9 @@ const char *hold_error_text(int error)
 	case EIO:
 		return "the ledger cannot be written, and nothing is done that could be "
 		       "forgotten; see to the disk under state_dir";
+	case EIDRM:
+		return "the ledger was removed, and nothing is done that could be forgotten; "
+		       "restart the agent (systemctl restart culpritd)";
 	case EAGAIN:
 		return "the guardian does not keep up; it is tried again";
 	case EHOSTDOWN:
