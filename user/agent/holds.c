@@ -445,6 +445,19 @@ static void freeze_again(struct agent *a, struct hold *h)
 		(void)act_refreeze(a->act, h->claim);
 }
 
+/* It was named for what ran in it, and that has gone: what runs in it next is somebody else. */
+static void forget_offender(struct hold *h)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		if (!h->holders[i].policy->config->target_offender)
+			h->holders[kept++] = h->holders[i];
+	h->n_holders = kept;
+	if (kept == 0 && !h->by_operator)
+		h->used = false;
+}
+
 void holds_retry(struct agent *a, uint64_t now_ns)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
@@ -459,9 +472,11 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 			settle(a, h, NULL, "the time that the operator gave is over");
 		} else if (!h->claim && (h->error == -ESTALE || h->error == -ESRCH)) {
 			h->used = false;
-		} else if (is_wanted(h) && !h->shadow) {
-			(void)pursue(a, h, h->reason);
+		} else if (!h->claim && h->error == -ENODATA) {
+			forget_offender(h);
 		}
+		if (h->used && is_wanted(h) && !h->shadow)
+			(void)pursue(a, h, h->reason);
 	}
 }
 
@@ -487,6 +502,8 @@ static void over(struct hold *h, bool gone)
 	h->again_ns = 0;
 	h->by_operator = false;
 	h->error = gone ? -ENODATA : 0;
+	if (gone)
+		forget_offender(h);
 	if (h->n_holders == 0 || (gone && h->target.kind == TARGET_PROCESS))
 		h->used = false;
 }
@@ -531,7 +548,7 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 		break;
 	case ACT_GONE:
 		/* Who reads of its beginning reads of its end, too. */
-		if (claim->state != CLAIM_EXTERNAL)
+		if (claim->state == CLAIM_HELD || claim->state == CLAIM_SLOW)
 			tell_hold(a, h, p, undone_kind(h->action),
 				  h->target.kind == TARGET_CGROUP ? "nothing runs in it any more"
 								  : "it has ended");
