@@ -413,6 +413,33 @@ static void what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it(v
 	assert_int_equal(agent_stop(), 0);
 }
 
+static bool socket_is_back(void *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+static void files_that_somebody_removes_are_missed(void **state)
+{
+	char path[256], error[128];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_sleep, NULL);
+	agent_start(cpu_config);
+	snprintf(path, sizeof(path), "%s", agent_file("control"));
+	assert_int_equal(unlink(path), 0);
+	assert_true(live_until(socket_is_back, path, 5000));
+	assert_int_equal(unlink(agent_file("state/ledger")), 0);
+	/* It answers at the new socket, and holds nothing that a new agent could not find. */
+	assert_null(agent_call("Freeze", json_pack("{s:s}", "target", live_path("hog")), error,
+			       sizeof(error)));
+	assert_string_equal(error, "io.culprit.Agent.Refused");
+	assert_false(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
@@ -426,6 +453,7 @@ int main(void)
 		T(a_forced_source_that_fails_leaves_the_others_alone),
 		T(a_ledger_that_cannot_be_written_means_no_new_action),
 		T(what_is_held_is_let_go_though_the_ledger_cannot_be_written),
+		T(files_that_somebody_removes_are_missed),
 		T(a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes),
 		T(what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it),
 	};
