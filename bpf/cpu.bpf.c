@@ -22,9 +22,9 @@ char LICENSE[] SEC("license") = "GPL";
 
 const volatile __u64 tick_ns = 4000000; /* length of a jiffy */
 const volatile __u32 agent_tgid;
-const volatile __u32 guardian_tgid;
 
-__u64 clock_ns; /* answer of read_clock */
+__u32 guardian_tgid; /* no constant: a guardian that dies is replaced */
+__u64 clock_ns;	     /* answer of read_clock */
 
 /* --- maps ------------------------------------------------------------------------------------- */
 

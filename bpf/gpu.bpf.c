@@ -18,10 +18,11 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* The agent holds no device in the sense of any policy; its own probe is all that it opens. */
 const volatile __u32 agent_tgid;
-const volatile __u32 guardian_tgid;
 /* No cgroup/dev marks here: sys_exit looks at every descriptor that an open returns. */
 const volatile bool every_open;
 
+/* No constant: a guardian that dies is replaced. */
+__u32 guardian_tgid;
 /* Threads between the two ends of an open; sys_exit returns at once while there are none. */
 __u64 pending;
 /* Processes in `holding`, so that the hints return at once while nobody holds anything. */
@@ -371,6 +372,8 @@ int hint_fork(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if (bpf_map_update_elem(&holding, &tgid, &one, BPF_NOEXIST) == 0)
 		__sync_fetch_and_add(&holding_count, 1);
+	else if (!bpf_map_lookup_elem(&holding, &tgid))
+		count_loss(gpu_holding_full);
 	send(&record, child);
 	return 0;
 }
@@ -434,9 +437,21 @@ int walk(struct bpf_iter__task_file *ctx)
 /* Attached to nothing; the agent runs it with bpf_prog_test_run. From user space the map's one
  * value can only be replaced whole, with what the programs add to other fields meanwhile. */
 SEC("raw_tp")
-int count_holder_full(void *ctx)
+int count_full(struct bpf_raw_tracepoint_args *ctx)
 {
-	(void)ctx;
-	count_loss(gpu_holder_full);
+	switch (ctx->args[0]) {
+	case CULPRIT_GPU_TABLE_HOLDER:
+		count_loss(gpu_holder_full);
+		break;
+	case CULPRIT_GPU_TABLE_HOLDING:
+		count_loss(gpu_holding_full);
+		break;
+	case CULPRIT_GPU_TABLE_FILE:
+		count_loss(gpu_file_full);
+		break;
+	case CULPRIT_GPU_TABLE_LOOK:
+		count_loss(gpu_look_full);
+		break;
+	}
 	return 0;
 }

@@ -72,6 +72,15 @@ enum culprit_gpu_event {
 	CULPRIT_GPU_LEFT = 4,	    /* a holder ends, runs another program, or released one */
 };
 
+/* Tables of the agent and of the kernel that were full: what count_full() of bpf/gpu.bpf.c counts.
+ */
+enum culprit_gpu_table {
+	CULPRIT_GPU_TABLE_HOLDER,
+	CULPRIT_GPU_TABLE_HOLDING,
+	CULPRIT_GPU_TABLE_FILE,
+	CULPRIT_GPU_TABLE_LOOK,
+};
+
 /* Stands for the kfunc that schedules task work, until user space puts in the real one. */
 #define CULPRIT_GPU_WORK_CALL 0x7ffff000
 

@@ -17,6 +17,7 @@
 
 #include "../live/gpu_routes.h"
 #include "../live/live.h"
+#include "../live/stand_in.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "sense/gpu.h"
@@ -162,10 +163,9 @@ int main(void)
 		die("mmap", errno);
 	snprintf(bench->node, sizeof(bench->node), "%s/gpu", live_nodedir());
 	snprintf(none, sizeof(none), "%s.none", bench->node);
-	/* The number of /dev/full, and one that no driver has, for the routes that want it. */
-	if (chmod(live_nodedir(), 0755) < 0 ||
-	    mknod(bench->node, S_IFCHR | 0666, makedev(1, 7)) < 0 || chmod(bench->node, 0666) < 0 ||
-	    mknod(none, S_IFCHR | 0666, makedev(60, 7)) < 0)
+	stand_in_node(bench->node);
+	/* One that no driver has, for the routes that want it. */
+	if (chmod(live_nodedir(), 0755) < 0 || mknod(none, S_IFCHR | 0666, makedev(60, 7)) < 0)
 		die(bench->node, errno);
 	/* The iterator alone sees no open that is closed at once, and says so. */
 	for (unsigned int i = 0; gpu_sources[i + 1]; i++)

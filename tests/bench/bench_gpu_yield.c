@@ -20,6 +20,7 @@
 #include "../live/agent.h"
 #include "../live/crowd.h"
 #include "../live/live.h"
+#include "../live/stand_in.h"
 
 #define RUNS 200
 
@@ -64,8 +65,8 @@ static void bench(void **state)
 	(void)state;
 	live_cgroup("job");
 	live_cgroup("user");
-	snprintf(s->node, sizeof(s->node), "%s", agent_file("nvidia0"));
-	assert_int_equal(mknod(s->node, S_IFCHR | 0666, makedev(1, 7)), 0);
+	snprintf(s->node, sizeof(s->node), "%s/nvidia0", live_nodedir());
+	stand_in_node(s->node);
 	snprintf(config, sizeof(config),
 		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
 		 "grace = 10ms\naction = freeze\ntarget = job\n",

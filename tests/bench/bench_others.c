@@ -19,6 +19,7 @@
 #include "stats.h"
 #include "../live/agent.h"
 #include "../live/live.h"
+#include "../live/stand_in.h"
 
 #define ROUNDS	 7
 #define BATCH_NS (60 * NSEC_PER_MSEC)
@@ -78,10 +79,10 @@ static void bench(void **state)
 
 	(void)state;
 	snprintf(file, sizeof(file), "%s", agent_file("ordinary"));
-	snprintf(node, sizeof(node), "%s", agent_file("nvidia0"));
+	snprintf(node, sizeof(node), "%s/nvidia0", live_nodedir());
 	assert_true(creat(file, 0644) >= 0);
 	live_cgroup("job");
-	assert_int_equal(mknod(node, S_IFCHR | 0666, makedev(1, 7)), 0);
+	stand_in_node(node);
 	snprintf(config, sizeof(config),
 		 "[workload job]\ncgroup = %%s/job\n[policy gpu]\nsignal = gpu\ndevices = %s\n"
 		 "action = freeze\ntarget = job\n",

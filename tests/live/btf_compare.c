@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 size_t btf_essential_length(const char *name)
@@ -169,6 +170,26 @@ bool btf_compare(struct btf_comparison *c, __u32 our_id)
 		}
 	}
 	return found ? false : differ(c, "%s is not in the kernel", name);
+}
+
+bool btf_leads_through(const struct btf *btf, __u32 root, const char *path,
+		       const struct btf_type *type, unsigned int member)
+{
+	const struct btf_type *at = bare(btf, root);
+
+	while ((path = strchr(path, ':'))) {
+		unsigned long index = strtoul(++path, NULL, 10);
+
+		if (at == type && index == member)
+			return true;
+		if (btf_is_array(at))
+			at = bare(btf, btf_array(at)->type);
+		else if (btf_is_composite(at) && index < btf_vlen(at))
+			at = bare(btf, btf_members(at)[index].type);
+		else
+			return false;
+	}
+	return false;
 }
 
 bool btf_has_enumerator(const struct btf *kernel, const char *type_name, const char *enumerator)

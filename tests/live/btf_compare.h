@@ -30,6 +30,14 @@ size_t btf_essential_length(const char *name);
  */
 bool btf_compare(struct btf_comparison *comparison, __u32 our_id);
 
+/*
+ * Does an access, as a CO-RE relocation tells it, lead through this member of this type? `path` is
+ * "0:1:2": indexes of members and of array elements from the type `root` on, of which the first is
+ * that of the root itself.
+ */
+bool btf_leads_through(const struct btf *btf, __u32 root, const char *path,
+		       const struct btf_type *type, unsigned int member);
+
 /* Has the kernel's enum of this name the enumerator? */
 bool btf_has_enumerator(const struct btf *kernel, const char *type_name, const char *enumerator);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the tests of the gpu sense share: a sense on one forced source, watching a stand-in node of
- * the number of /dev/full, and an actor, a process that does what it is told, one step at a time.
+ * What the tests of the gpu sense share: a sense on one forced source, watching a stand-in node,
+ * and an actor, a process that does what it is told, one step at a time.
  * Only what the actors do is counted, because others on the machine may open the same number.
  */
 #ifndef CULPRIT_TESTS_GPU_FIXTURE_H
@@ -12,9 +12,6 @@
 #include <sys/types.h>
 
 #include "sense/gpu.h"
-
-#define STAND_IN_MAJOR 1
-#define STAND_IN_MINOR 7 /* of /dev/full: opens without a driver's help and is quiet */
 
 struct gpu_fixture {
 	struct gpu_sense *gpu;

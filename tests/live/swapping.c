@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/swap.h>
 #include <unistd.h>
@@ -26,7 +27,8 @@ static struct {
 	char file[PATH_MAX];
 	char device[64]; /* the loop device, or "" */
 	bool on;
-} swap;
+	int lock;
+} swap = { .lock = -1 };
 
 static const char *swapped_on(void)
 {
@@ -65,6 +67,22 @@ void live_swap_off(void)
 	if (swap.file[0])
 		unlink(swap.file);
 	swap.file[0] = '\0';
+	closep(&swap.lock);
+	swap.lock = -1;
+}
+
+/*
+ * Two swap files of one priority take turns, page by page: another test's readahead and swapoff
+ * would read pages of ours, and they would be booked to it. So one test swaps at a time. The lock
+ * is on a directory that every kernel has, and needs no file of its own.
+ */
+static void wait_for_turn(void)
+{
+	static const char path[] = "/sys/kernel/mm";
+
+	swap.lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (swap.lock < 0 || flock(swap.lock, LOCK_EX) < 0)
+		fail_msg("lock %s: %s", path, strerror(errno));
 }
 
 static void make_file(unsigned int mebibytes)
@@ -94,6 +112,7 @@ void live_swap_on(unsigned int mebibytes)
 	char command[PATH_MAX + 64];
 
 	live_on_cleanup(live_swap_off);
+	wait_for_turn();
 	make_file(mebibytes);
 	if (swapon(swap.file, first) < 0) {
 		snprintf(command, sizeof(command), "losetup --show -f %s", swap.file);

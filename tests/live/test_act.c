@@ -109,6 +109,51 @@ static void a_freeze_is_verified_and_undone(void **state)
 	live_kill(pid);
 }
 
+static void a_target_made_ready_is_frozen_as_any_other(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+	uint64_t id = busy_cgroup("ready", load_spin, &pid);
+
+	act_make_ready(m->act, id);
+	act_make_ready(m->act, id);
+	for (int i = 0; i < 2; i++) {
+		claim = mini_freeze(m, id);
+		assert_string_equal(claim->target.path, live_path("ready"));
+		assert_true(mini_told(m, ACT_HELD, claim->id));
+		assert_true(live_frozen("ready"));
+		/* The claim has descriptors of its own. */
+		act_forget(m->act, id);
+		assert_int_equal(act_undo(m->act, claim), 0);
+		assert_false(mini_asked_to_freeze("ready"));
+		act_make_ready(m->act, id);
+	}
+	live_kill(pid);
+	assert_refused(m, CLAIM_FREEZE, (struct target){ .kind = TARGET_CGROUP, .cgroup = id },
+		       -ENODATA);
+	live_rmdir("ready");
+	/* Another one of that name is not it. */
+	live_cgroup("ready");
+	assert_refused(m, CLAIM_FREEZE, (struct target){ .kind = TARGET_CGROUP, .cgroup = id },
+		       -ESTALE);
+}
+
+static void what_is_ready_is_outside_only_all_the_same(void **state)
+{
+	struct mini *m = *state;
+	pid_t pid;
+	uint64_t id = busy_cgroup("ready-outside", load_sleep, &pid);
+
+	live_cgroup("inside");
+	act_make_ready(m->act, id);
+	assert_int_equal(act_set_only(m->act, live_path("inside")), 0);
+	assert_refused(m, CLAIM_FREEZE, (struct target){ .kind = TARGET_CGROUP, .cgroup = id },
+		       -EPERM);
+	assert_int_equal(act_set_only(m->act, live_root()), 0);
+	live_kill(pid);
+}
+
 static void a_stop_is_verified_and_undone(void **state)
 {
 	struct mini *m = *state;
@@ -913,6 +958,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test_with_agent(a_freeze_is_verified_and_undone),
+		test_with_agent(a_target_made_ready_is_frozen_as_any_other),
+		test_with_agent(what_is_ready_is_outside_only_all_the_same),
 		test_with_agent(a_stop_is_verified_and_undone),
 		test_with_agent(a_process_that_cannot_stop_is_told_as_slow_and_held_later),
 		cmocka_unit_test_setup_teardown(

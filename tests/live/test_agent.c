@@ -19,6 +19,7 @@
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "live.h"
+#include "stand_in.h"
 
 static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
 				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
@@ -312,7 +313,7 @@ static void a_sense_without_a_source_leaves_the_rest_at_work(void **state)
 		 "target = hog\n[policy thrashing]\nsignal = thrash\naction = freeze\n"
 		 "target = offender\n",
 		 cpu_config, node_path());
-	assert_int_equal(mknod(node_path(), S_IFCHR | 0666, makedev(1, 7)), 0);
+	stand_in_node(node_path());
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
 		pid_t front;
 
@@ -353,7 +354,7 @@ static void an_open_of_the_device_freezes_the_job_and_its_close_thaws_it(void **
 	live_cgroup("job");
 	live_cgroup("user");
 	snprintf(node, sizeof(node), "%s", node_path());
-	assert_int_equal(mknod(node, S_IFCHR | 0666, makedev(1, 7)), 0);
+	stand_in_node(node);
 	snprintf(config, sizeof(config),
 		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
 		 "grace = 300ms\naction = freeze\ntarget = job\n",
@@ -396,7 +397,7 @@ static void the_jobs_own_opens_do_not_count(void **state)
 	(void)state;
 	live_cgroup("job");
 	snprintf(node, sizeof(node), "%s", node_path());
-	assert_int_equal(mknod(node, S_IFCHR | 0666, makedev(1, 7)), 0);
+	stand_in_node(node);
 	snprintf(config, sizeof(config),
 		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
 		 "grace = 300ms\naction = freeze\ntarget = job\n",

@@ -281,6 +281,39 @@ static void what_is_held_is_let_go_though_the_ledger_cannot_be_written(void **st
 	assert_int_equal(agent_stop(), 0);
 }
 
+/* It does not switch: on this source its time shows when it does, or never. */
+static void a_source_that_is_blind_to_a_lone_spinner_says_so(void **state)
+{
+	static const char text[] = "the cpu sense runs on sched_switch and cannot see the time of "
+				   "a task that does not switch";
+	char command[PATH_MAX + 128], line[512];
+	bool said = false;
+	FILE *f;
+
+	(void)state;
+	agent_start_with(NULL, LIST("--source", "cpu=sched_switch"), "");
+	assert_string_equal(source("cpu"), "sched_switch");
+	assert_int_equal(degraded(text), 1);
+	assert_int_equal(logged_times(text), 1);
+	assert_int_equal(agent_stop(), 0);
+	snprintf(command, sizeof(command), "%s --support --source cpu=sched_switch 2>&1",
+		 live_program("culpritd"));
+	f = popen(command, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		said |= strstr(line, "cannot see: the time of a task that does not switch") != NULL;
+	assert_int_equal(pclose(f), 0);
+	assert_true(said);
+}
+
+static void the_best_source_of_cpu_time_is_not_degraded(void **state)
+{
+	(void)state;
+	agent_start("");
+	assert_int_equal(degraded("the cpu sense"), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static pid_t guardian(void)
 {
 	json_t *object = status();
@@ -289,6 +322,23 @@ static pid_t guardian(void)
 
 	json_decref(object);
 	return (pid_t)pid;
+}
+
+/* Whom the programs of a sense take for the guardian; other agents may have loaded theirs, too. */
+static bool programs_know_guardian(const char *map, pid_t pid)
+{
+	char command[128], line[512], wanted[64];
+	bool known = false;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "PATH=$PATH:/usr/sbin bpftool map dump name %s", map);
+	snprintf(wanted, sizeof(wanted), "\"guardian_tgid\": %d", (int)pid);
+	f = popen(command, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		known |= strstr(line, wanted) != NULL;
+	(void)pclose(f);
+	return known;
 }
 
 static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **state)
@@ -310,6 +360,8 @@ static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **s
 	json_decref(event);
 	assert_int_not_equal(guardian(), old);
 	assert_int_not_equal(guardian(), 0);
+	assert_true(programs_know_guardian("cpu_bpf.bss", guardian()));
+	assert_true(programs_know_guardian("gpu_bpf.bss", guardian()));
 	assert_true(live_frozen("hog"));
 	assert_true(agent_logged("guardian"));
 	live_kill(agent_pid());
@@ -361,6 +413,33 @@ static void what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it(v
 	assert_int_equal(agent_stop(), 0);
 }
 
+static bool socket_is_back(void *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+static void files_that_somebody_removes_are_missed(void **state)
+{
+	char path[256], error[128];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_sleep, NULL);
+	agent_start(cpu_config);
+	snprintf(path, sizeof(path), "%s", agent_file("control"));
+	assert_int_equal(unlink(path), 0);
+	assert_true(live_until(socket_is_back, path, 5000));
+	assert_int_equal(unlink(agent_file("state/ledger")), 0);
+	/* It answers at the new socket, and holds nothing that a new agent could not find. */
+	assert_null(agent_call("Freeze", json_pack("{s:s}", "target", live_path("hog")), error,
+			       sizeof(error)));
+	assert_string_equal(error, "io.culprit.Agent.Refused");
+	assert_false(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
@@ -369,9 +448,12 @@ int main(void)
 		T(without_a_bpffs_the_maps_are_not_pinned),
 		T(without_btf_cpu_time_is_polled_and_the_rest_says_blind),
 		T(without_psi_thrash_is_told_by_other_means),
+		T(a_source_that_is_blind_to_a_lone_spinner_says_so),
+		T(the_best_source_of_cpu_time_is_not_degraded),
 		T(a_forced_source_that_fails_leaves_the_others_alone),
 		T(a_ledger_that_cannot_be_written_means_no_new_action),
 		T(what_is_held_is_let_go_though_the_ledger_cannot_be_written),
+		T(files_that_somebody_removes_are_missed),
 		T(a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes),
 		T(what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it),
 	};

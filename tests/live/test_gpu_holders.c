@@ -25,6 +25,7 @@
 #include "lib/clock.h"
 #include "live.h"
 #include "sense/gpu_private.h"
+#include "stand_in.h"
 
 /* --- steps of the actors -----------------------------------------------------------------------
  */
@@ -506,7 +507,7 @@ static void two_nodes_of_one_number_are_one_device(void **state)
 	char alias[128];
 
 	snprintf(alias, sizeof(alias), "%s.alias", f->node);
-	assert_int_equal(mknod(alias, S_IFCHR | 0600, makedev(STAND_IN_MAJOR, STAND_IN_MINOR)), 0);
+	stand_in_node(alias);
 	assert_int_equal(gpu_set_devices(f->gpu, (const char *[]){ f->node, alias, NULL }), 1);
 	assert_int_equal(gpu_device(f->gpu, 0)->globs, 3);
 	unlink(alias);
@@ -571,7 +572,7 @@ static void the_map_of_holders_is_kept_in_step(void **state)
 {
 	struct gpu_fixture *f = *state;
 	int map = bpf_map__fd(f->gpu->bpf->maps.gpu_holder);
-	struct culprit_gpu_hold key = { 0, { STAND_IN_MAJOR, STAND_IN_MINOR } };
+	struct culprit_gpu_hold key = { 0, { major(stand_in()), minor(stand_in()) } };
 	struct culprit_gpu_holder value;
 	static const char zeros[CULPRIT_COMM_LEN];
 	struct actor actor;
@@ -643,6 +644,58 @@ static void nothing_was_lost(void **state)
 	assert_int_equal(losses.gpu_mark_full, 0);
 	assert_int_equal(losses.gpu_record_dropped, 0);
 	assert_int_equal(losses.gpu_holder_full, 0);
+	assert_int_equal(gpu_missed(f->gpu), 0);
+}
+
+/* More opens begun at once, and more open files, than the sense has room for. */
+static void full_tables_are_counted_losses(void **state)
+{
+	struct gpu_fixture *f = *state;
+	struct gpu_look look = { .device = 0, .attempts = 1 };
+	/* Others on the machine may have opened the same number. */
+	unsigned int looks = f->gpu->n_looks, files = f->gpu->n_files, holders = f->gpu->n_holders;
+	struct culprit_losses losses;
+	__u32 zero = 0;
+
+	/* Pids that nobody has: the highest possible is 2^22. */
+	for (look.tgid = 1 << 23; look.tgid < (1 << 23) + GPU_LOOKS + 3; look.tgid++)
+		gpu_look_at(f->gpu, &look);
+	for (uint64_t id = 1; id <= GPU_FILES + 5; id++)
+		(void)gpu_file_seen(f->gpu, id, 0);
+	for (uint32_t i = 0; i < CULPRIT_GPU_HOLDERS + 7; i++) {
+		struct culprit_task task = { .tgid = (1 << 23) + i };
+
+		(void)gpu_hold_slot(f->gpu, &task, 0, 0);
+	}
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->gpu->bpf->maps.losses), &zero, &losses),
+			 0);
+	assert_int_equal(losses.gpu_look_full, looks + 3);
+	assert_int_equal(losses.gpu_file_full, files + 5);
+	assert_int_equal(losses.gpu_holder_full, holders + 7);
+	/* Who has no place in the table is found all the same. */
+	assert_true(f->gpu->everywhere_until_ns > 0);
+}
+
+/* A holder whose fork and end the kernel has no room to watch for. */
+static void a_full_table_of_watched_processes_is_a_counted_loss(void **state)
+{
+	struct gpu_fixture *f = *state;
+	int map = bpf_map__fd(f->gpu->bpf->maps.holding);
+	struct culprit_losses losses;
+	struct actor actor;
+	__u32 zero = 0;
+
+	for (__u32 tgid = 1 << 23, one = 1; bpf_map_update_elem(map, &tgid, &one, BPF_ANY) == 0;)
+		tgid++;
+	actor_start(f, &actor, -1);
+	assert_true(actor_do(&actor, open_it) >= 0);
+	gpu_fixture_settle(f);
+	assert_non_null(gpu_fixture_holder(f, actor.pid));
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->gpu->bpf->maps.losses), &zero, &losses),
+			 0);
+	assert_true(losses.gpu_holding_full > 0);
+	assert_int_equal(losses.gpu_holder_full, 0);
+	actor_end(&actor);
 }
 
 #define MAX_TESTS 128
@@ -702,6 +755,8 @@ int main(void)
 	ADD(the_map_of_holders_is_kept_in_step);
 	ADD(maps_dump_with_names);
 	ADD(nothing_was_lost);
+	ADD(full_tables_are_counted_losses);
+	ADD(a_full_table_of_watched_processes_is_a_counted_loss);
 	cmocka_set_test_filter(getenv("CULPRIT_TEST_FILTER"));
 	r = _cmocka_run_group_tests("gpu holders", tests, n_tests, NULL, NULL);
 	live_cleanup();

@@ -108,21 +108,18 @@ static bool is_about_a_field(const struct bpf_core_relo *relocation)
 	return relocation->kind <= BPF_CORE_FIELD_RSHIFT_U64;
 }
 
-/* Does some program of the object ask whether this very member exists? */
+/* Does some program of the object ask whether this member, or one inside of it, exists? */
 static bool is_asked_for(void *user, const struct btf_type *type, unsigned int member)
 {
 	const struct object *object = user;
-	char access[32];
 
-	snprintf(access, sizeof(access), "0:%u", member);
 	for (size_t i = 0; i < object->count; i++) {
 		const struct bpf_core_relo *r = &object->relocations[i];
-		const char *string = btf__name_by_offset(object->btf, r->access_str_off);
 
 		if (r->kind == BPF_CORE_FIELD_EXISTS &&
-		    btf__type_by_id(object->btf, r->type_id) == type &&
-		    strncmp(string, access, strlen(access)) == 0 &&
-		    (string[strlen(access)] == '\0' || string[strlen(access)] == ':'))
+		    btf_leads_through(object->btf, r->type_id,
+				      btf__name_by_offset(object->btf, r->access_str_off), type,
+				      member))
 			return true;
 	}
 	return false;
@@ -379,6 +376,27 @@ static void test_a_bit_field_is_noticed(void **state)
 		       "thing.a is a bit-field in the kernel");
 }
 
+static void test_a_path_leads_through_its_own_members_alone(void **state)
+{
+	struct btf *btf = ((struct pair *)*state)->ours;
+	int number = add_int(btf, 4);
+	int inner = btf__add_struct(btf, "inner", 8), array, outer;
+	const struct btf_type *inner_type, *outer_type;
+
+	assert_int_equal(btf__add_field(btf, "a", number, 0, 0), 0);
+	assert_int_equal(btf__add_field(btf, "b", number, 32, 0), 0);
+	array = btf__add_array(btf, number, inner, 2);
+	outer = btf__add_struct(btf, "outer", 16);
+	assert_int_equal(btf__add_field(btf, "inners", array, 0, 0), 0);
+	inner_type = btf__type_by_id(btf, (__u32)inner);
+	outer_type = btf__type_by_id(btf, (__u32)outer);
+	/* outer.inners[0].b */
+	assert_true(btf_leads_through(btf, (__u32)outer, "0:0:0:1", outer_type, 0));
+	assert_true(btf_leads_through(btf, (__u32)outer, "0:0:0:1", inner_type, 1));
+	assert_false(btf_leads_through(btf, (__u32)outer, "0:0:0:1", inner_type, 0));
+	assert_false(btf_leads_through(btf, (__u32)outer, "0", outer_type, 0));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, setup_pair, teardown_pair)
@@ -392,6 +410,7 @@ int main(void)
 		TEST(another_kind_is_noticed),
 		TEST(a_pointer_to_something_else_is_noticed),
 		TEST(a_bit_field_is_noticed),
+		TEST(a_path_leads_through_its_own_members_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

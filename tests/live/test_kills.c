@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +173,30 @@ static void killed_with_its_guardian_the_ledger_is_enough(void **state)
 	}
 }
 
+/* The kernel releases a dying process's files from the highest number down. */
+static void the_guardian_hears_of_its_death_before_any_program_comes_off(void **state)
+{
+	char directory[64], path[96], to[64] = "";
+	struct dirent *file;
+	int highest = 0;
+	DIR *files;
+
+	(void)state;
+	agent_start("");
+	snprintf(directory, sizeof(directory), "/proc/%d/fd", (int)agent_pid());
+	files = opendir(directory);
+	assert_non_null(files);
+	while ((file = readdir(files)))
+		if (atoi(file->d_name) > highest)
+			highest = atoi(file->d_name);
+	closedir(files);
+	snprintf(path, sizeof(path), "%s/%d", directory, highest);
+	assert_true(readlink(path, to, sizeof(to) - 1) > 0);
+	if (strncmp(to, "socket:", strlen("socket:")) != 0)
+		fail_msg("the last file that the agent has open is %d, %s", highest, to);
+	assert_int_equal(agent_stop(), 0);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -180,6 +205,7 @@ int main(void)
 		T(killed_while_it_reloads_it_leaves_nothing_behind),
 		T(killed_while_it_stops_it_leaves_nothing_behind),
 		T(killed_with_its_guardian_the_ledger_is_enough),
+		T(the_guardian_hears_of_its_death_before_any_program_comes_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

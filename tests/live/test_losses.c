@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent.h"
+#include "lib/cleanup.h"
 #include "live.h"
 #include "sense/losses.h"
 
@@ -90,6 +92,30 @@ static void more_counters_than_fit_are_refused(void **state)
 	assert_int_equal(r, -ENOSPC);
 }
 
+/* Beside the losses that programs count, what the kernel did not run them for, of every sense. */
+static void status_shows_them_and_the_missed_events_of_every_sense(void **state)
+{
+	static const char *const wanted[] = { "cpu_events_missed",  "gpu_events_missed",
+					      "swap_events_missed", "tree_events_missed",
+					      "gpu_look_full",	    "gpu_file_full",
+					      "gpu_holding_full",   "tree_record_dropped" };
+	char error[128];
+	json_t *reply, *shown;
+
+	(void)state;
+	assert_int_equal(live_setup(NULL), 0);
+	agent_start("");
+	reply = agent_call("GetStatus", NULL, error, sizeof(error));
+	assert_non_null(reply);
+	shown = json_object_get(json_object_get(reply, "status"), "losses");
+	for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+		if (!json_is_integer(json_object_get(shown, wanted[i])))
+			fail_msg("status does not show %s", wanted[i]);
+	json_decref(reply);
+	assert_int_equal(agent_stop(), 0);
+	live_cleanup();
+}
+
 static void the_map_dumps_with_the_names_of_its_fields(void **state)
 {
 	char path[64], output[4096];
@@ -117,6 +143,7 @@ int main(void)
 		cmocka_unit_test(counters_of_the_map_are_read),
 		cmocka_unit_test(added_counters_are_in_the_same_list),
 		cmocka_unit_test(more_counters_than_fit_are_refused),
+		cmocka_unit_test(status_shows_them_and_the_missed_events_of_every_sense),
 		cmocka_unit_test(the_map_dumps_with_the_names_of_its_fields),
 	};
 

@@ -161,6 +161,8 @@ static void what_a_policy_needs_is_told(void **state)
 
 static void targets_must_exist_and_fit_the_signal(void **state)
 {
+	EXPECT(state, { MINER "[policy p]\nsignal=cpu\naction=stop\ntarget=miner\n",
+			"5: action = stop is for single processes" });
 	EXPECT(state,
 	       { "[policy p]\nsignal=cpu\naction=freeze\ntarget = miner\n",
 		 "4: target: no workload is called 'miner'; add a [workload miner]" },
@@ -240,7 +242,7 @@ static void each_item_of_a_list_is_told_with_its_own_line(void **state)
 	       { "[agent]\nprotect =\n  comm:a,\n  bad\n", "4: protect: 'bad' is not" },
 	       { "[agent]\nprotect = uid:no-such-user-here\n",
 		 "2: protect: 'uid:no-such-user-here' names no user" },
-	       { POLICY "[workload b]\nunit = b\n[policy q]\nsignal=cpu\naction=stop\n"
+	       { POLICY "[workload b]\nunit = b\n[policy q]\nsignal=cpu\naction=freeze\n"
 			"target = b,\n  c\n",
 		 "13: target: no workload is called 'c'" });
 }
@@ -257,12 +259,12 @@ static void what_comes_later_is_refused_and_not_ignored(void **state)
 	       { "[policy p]\nsignal=thrash\naction = notify\ntarget=offender\n",
 		 "3: 'action = notify' is not supported yet" },
 	       { MINER "[policy p]\nsignal = presence\nidle = 300s\nignore_users = root\n"
-		       "action=stop\ntarget=miner\n",
+		       "action=freeze\ntarget=miner\n",
 		 "4: 'signal = presence' is not supported yet" },
-	       { MINER "[policy p]\nsignal = power\naction=stop\ntarget=miner\n",
+	       { MINER "[policy p]\nsignal = power\naction=freeze\ntarget=miner\n",
 		 "4: 'signal = power' is not supported yet" },
 	       { MINER "[policy p]\nsignal = pressure\nresource = memory\nkind = full\n"
-		       "enter = 60%\nleave = 20%\nof = host\naction=stop\ntarget=miner\n",
+		       "enter = 60%\nleave = 20%\nof = host\naction=freeze\ntarget=miner\n",
 		 "4: 'signal = pressure' is not supported yet" },
 	       { POLICY "select = newest\n", "7: 'select = newest' is not supported yet" },
 	       { POLICY "metric = delay\nenter = 250ms\n", "7: 'metric = delay' is not supported" },

@@ -31,7 +31,10 @@ ok() { # NAME COMMAND...
 	else
 		failed=$((failed + 1))
 		echo "not ok - $name"
-		printf '%s\nstatus %s\n%s\n' "$*" "$status" "$output" | tail -n 20 | sed 's/^/# /'
+		{
+			printf '%s\nstatus %s\n%s\n' "$*" "$status" "$output" | tail -n 20
+			journalctl -q -n 20 -o short-monotonic -u culpritd
+		} | sed 's/^/# /'
 	fi
 }
 
@@ -41,15 +44,11 @@ equal() { # IS SHOULD
 	[[ $1 == "$2" ]] || { echo "is '$1', should be '$2'" && return 1; }
 }
 
-below() { # IS LIMIT
-	(($1 < $2)) || { echo "is $1, should be below $2" && return 1; }
-}
-
 within() { # SECONDS COMMAND...
 	local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
 	shift
 	until "$@" >/dev/null 2>&1; do
-		((${EPOCHREALTIME/./} < end)) || { "$@" && return; }
+		((${EPOCHREALTIME/./} < end)) || { "$@"; return; }
 		sleep 0.02
 	done
 }
@@ -94,8 +93,9 @@ time_to_thaw() {
 
 # --- doing -----------------------------------------------------------------------------------------------------------
 
+# Not a loop of the shell: systemd 252 writes a ";" into the transient unit in a way that it cannot read again.
 spin() { # UNIT [OPTION...]
-	systemd-run --quiet --unit "$1" "${@:2}" sh -c 'while :; do :; done'
+	systemd-run --quiet --unit "$1" -p StandardOutput=null "${@:2}" yes
 }
 
 policies() { # [WORKLOAD]
@@ -266,15 +266,19 @@ systemctl stop front.service
 systemctl start culpritd
 
 section "killed"
+# How fast it is is for tests/bench/bench_kill to judge: on a busy host a guest may stand still for half a second.
+release_was_silent() { ! since_mark | grep 'let go'; }
 for round in 1 2 3; do
 	systemctl reset-failed culpritd
 	hold_hog
 	pid=$(main_pid)
+	mark
 	kill -KILL "$pid"
 	took=$(time_to_thaw hog.service)
 	echo "# kill -9 of the agent: thawed after $took us"
-	ok "kill -9 of the agent: the guardian thaws within 100 ms (round $round)" below "$took" 100000
+	ok "kill -9 of the agent: thawed (round $round)" thawed hog.service
 	ok "systemd restarts it" within 20 has_new_pid "$pid"
+	ok "the guardian did it, --release found nothing to do" release_was_silent
 	ok "and there is one agent with one guardian" within 5 two_processes
 	ok "that holds nothing" eval 'equal "$(culprit status --json | jq ".claims | length")" 0 && thawed hog.service'
 done
@@ -294,9 +298,11 @@ kill -KILL "$old"
 ok "kill -9 of the guardian: a new one comes" within 5 eval '[[ -n $(guardian_pid) && $(guardian_pid) != $old ]]'
 ok "what is held stays held" frozen hog.service
 pid=$(main_pid)
+mark
 kill -KILL "$pid"
-ok "and the new one lets go of it" below "$(time_to_thaw hog.service)" 100000
+ok "and the new one lets go of it" within 5 thawed hog.service
 ok "systemd restarts it" within 20 has_new_pid "$pid"
+ok "--release found nothing to do" release_was_silent
 
 systemctl reset-failed culpritd
 hold_hog
@@ -350,7 +356,7 @@ needs() { # CAPABILITY PROBE
 
 sleeper=$(systemd-run --quiet --unit sleeper.service -p User=nobody sleep 1000 && systemctl show --value -p MainPID sleeper.service)
 systemd-run --quiet --unit user-made.service -p User=nobody -p Delegate=yes sh -c \
-	'mkdir /sys/fs/cgroup/system.slice/user-made.service/own && echo $$ >/sys/fs/cgroup/system.slice/user-made.service/own/cgroup.procs && exec sleep 1000'
+	'mkdir /sys/fs/cgroup/system.slice/user-made.service/own && echo 0 >/sys/fs/cgroup/system.slice/user-made.service/own/cgroup.procs && exec sleep 1000'
 mknod -m 666 /dev/culprit-test0 c 1 7
 cat >"$config" <<-END
 [workload hog]
@@ -380,8 +386,11 @@ policies
 ok "make uninstall succeeds, with the service running" make -s uninstall
 ok "the service was stopped and the hog thawed" eval 'thawed hog.service && nothing_is_left'
 ok "the administrator's configuration stays" grep -q front-first "$config"
-ok "nothing else does" eval 'text=$(find / -xdev \( -path "$PWD" -o -path /proc -o -path /home -o -path /root \) -prune -o -name "*culprit*" -print |
-	grep -vE "^(/tmp|/etc/culprit$|/etc/culprit/culprit.conf$|/dev/culprit-test0$)|culprit-vm|culprit-probe" | grep -E "^/(usr|etc|run|var|lib)"); equal "$text" ""'
+left_files() {
+	find /etc /run /usr/bin /usr/sbin /usr/lib/systemd /usr/lib/sysusers.d /usr/share/man /var/lib -xdev -path "$PWD" -prune -o \
+		-name '*culprit*' -print | grep -vE 'culprit-vm|culprit-probe|^/etc/culprit$|^/etc/culprit/culprit.conf$'
+}
+ok "nothing else does" not left_files
 ok "systemd does not know the unit any more" eval 'equal "$(property LoadState)" not-found'
 ok "installed again, it starts" eval 'make -s install && systemctl start culpritd && culprit ping'
 systemctl stop culpritd

@@ -189,6 +189,21 @@ int act_claim(struct act *act, enum claim_action action, const struct target *ta
 	return 0;
 }
 
+void act_make_ready(struct act *act, uint64_t cgroup)
+{
+	(void)ready_add(&act->ready, act->options.cgroups, cgroup);
+}
+
+void act_forget(struct act *act, uint64_t cgroup)
+{
+	ready_remove(&act->ready, cgroup);
+}
+
+void act_forget_all(struct act *act)
+{
+	ready_clear(&act->ready);
+}
+
 int act_undo(struct act *act, struct claim *claim)
 {
 	struct held *h = held_of(claim);
@@ -357,5 +372,6 @@ void act_free(struct act *act)
 		table_remove(act, act->order[i]);
 	}
 	watch_close(act);
+	ready_clear(&act->ready);
 	free(act);
 }

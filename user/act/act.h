@@ -67,6 +67,14 @@ void act_free(struct act *act);
 int act_claim(struct act *act, enum claim_action action, const struct target *target,
 	      const char *policy, const char *reason, struct claim **out);
 
+/* Opens the cgroup's files now, so that a later act_claim() need not: for those that a policy may
+ * freeze at any time. Repeating it is fine; where it fails, the claim does it. */
+void act_make_ready(struct act *act, uint64_t cgroup);
+/* Forgets them again, all of them or those of a cgroup that was removed or renamed. Claims keep
+ * their own. */
+void act_forget(struct act *act, uint64_t cgroup);
+void act_forget_all(struct act *act);
+
 /* Undoes the claim and frees it. A target that is gone is fine. 0, or -errno when the kernel did
  * not take it (the claim then stays and it is tried again). */
 int act_undo(struct act *act, struct claim *claim);

@@ -28,6 +28,19 @@ int freezer_open(const struct cgroupfs *fs, uint64_t cgroup, struct freezer *out
 	return 0;
 }
 
+int freezer_dup(const struct freezer *freezer, struct freezer *out)
+{
+	_cleanup_close_ int freeze = fcntl(freezer->freeze, F_DUPFD_CLOEXEC, 0);
+	_cleanup_close_ int events = fcntl(freezer->events, F_DUPFD_CLOEXEC, 0);
+
+	*out = (struct freezer){ -1, -1 };
+	if (freeze < 0 || events < 0)
+		return -errno;
+	out->freeze = take_fd(freeze);
+	out->events = take_fd(events);
+	return 0;
+}
+
 void freezer_close(struct freezer *freezer)
 {
 	closep(&freezer->freeze);

@@ -24,6 +24,8 @@ struct freezer_state {
 
 /* -ESTALE: the cgroup is gone; -errno. */
 int freezer_open(const struct cgroupfs *fs, uint64_t cgroup, struct freezer *out);
+/* Descriptors of the same two open files. 0 or -errno. */
+int freezer_dup(const struct freezer *freezer, struct freezer *out);
 void freezer_close(struct freezer *freezer);
 
 /* Writes cgroup.freeze of the open file. 0 or -errno, -ENODEV when the cgroup is gone. */

@@ -8,18 +8,29 @@
 
 #include "lib/cleanup.h"
 
+static int copy_path(struct target *target, const char *path)
+{
+	if (strlen(path) >= sizeof(target->path))
+		return -ENAMETOOLONG;
+	memcpy(target->path, path, strlen(path) + 1);
+	return 0;
+}
+
 static int open_cgroup(struct act *act, struct held *h)
 {
 	const struct cgroupfs *fs = act->options.cgroups;
 	struct target *target = &h->claim.target;
+	const struct ready_entry *ready = ready_find(&act->ready, target->cgroup);
 	struct freezer_state state = { 0 };
-	int r = cgroupfs_path_of(fs, target->cgroup, target->path, sizeof(target->path));
+	int r = ready ? copy_path(target, ready->path)
+		      : cgroupfs_path_of(fs, target->cgroup, target->path, sizeof(target->path));
 
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
 	if (!safety_allows_cgroup(&act->safety, target->path))
 		return -EPERM;
-	r = freezer_open(fs, target->cgroup, &h->freezer);
+	r = ready ? freezer_dup(&ready->freezer, &h->freezer)
+		  : freezer_open(fs, target->cgroup, &h->freezer);
 	if (r == 0)
 		r = freezer_state(h->freezer.events, &state);
 	if (r < 0)

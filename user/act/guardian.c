@@ -2,6 +2,7 @@
 #include "act/guardian.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@
 /* Forking and locking memory takes a millisecond; a machine in distress may need longer. */
 #define READY_WAIT_MS	   2000
 #define END_WAIT_MS	   2000
+/* Above all that the agent opens, and below the customary limit of 1,024. */
+#define HIGH_FD		   1000
 
 struct guardian {
 	struct guardian_options options;
@@ -92,6 +95,21 @@ static int wait_ready(struct guardian *g)
 	return 0;
 }
 
+/*
+ * A dying process releases its files from the highest number down, and only then its pidfds tell.
+ * Taking BPF programs off may take half a second on a slow machine: with our end of the socket
+ * above them all, the guardian reads its end before that.
+ */
+static int released_first(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}
+
 static int launch(struct guardian *g)
 {
 	/* Opened here: the child could not tell a parent that has died from its successor. */
@@ -104,7 +122,7 @@ static int launch(struct guardian *g)
 		return -errno;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
-	g->sock = pair[0];
+	g->sock = released_first(pair[0]);
 	theirs = pair[1];
 	g->pid = fork();
 	if (g->pid == 0)

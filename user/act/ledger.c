@@ -41,6 +41,17 @@ int ledger_fd(const struct ledger *ledger)
 	return ledger->fd;
 }
 
+bool ledger_in_place(const struct ledger *ledger)
+{
+	char path[PATH_MAX + sizeof("/ledger")];
+	struct stat ours, there;
+
+	/* By the path: the directory may have been removed and made again. */
+	snprintf(path, sizeof(path), "%s/ledger", ledger->path);
+	return fstat(ledger->fd, &ours) == 0 && lstat(path, &there) == 0 &&
+	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
 /* --- locks ------------------------------------------------------------------------------------ */
 
 static int lock_byte(int fd, off_t byte)
@@ -171,6 +182,8 @@ int ledger_write(struct ledger *ledger, const struct claim *claim)
 		slot = ledger_slot(ledger, 0);
 	if (slot < 0)
 		return -ENOSPC;
+	if (claim->holds && !ledger_in_place(ledger))
+		return -EIDRM;
 	format_claim(text, claim, ledger->boot_id);
 	r = write_slot(ledger, (unsigned int)slot, text);
 	if (r == 0)

@@ -47,8 +47,11 @@ static inline void ledger_closep(struct ledger **ledger)
 uint64_t ledger_next_id(const struct ledger *ledger);
 
 /* Writes the claim into a free slot, or over what the slot says of the claim with this id. No
- * allocation. -ENOSPC: all slots are in use; -EIO. */
+ * allocation. -ENOSPC: all slots are in use; -EIDRM: it would be held, and the file is no longer
+ * where others look for it; -EIO. */
 int ledger_write(struct ledger *ledger, const struct claim *claim);
+/* Is the file still in the place where it was opened? Someone may have removed it. */
+bool ledger_in_place(const struct ledger *ledger);
 /* Empties the slot of the claim with this id. -ENOENT: there is none. */
 int ledger_clear(struct ledger *ledger, uint64_t claim_id);
 /* Reads the claims that the file holds, at most max. Count or -errno; a slot that does not parse

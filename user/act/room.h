@@ -9,6 +9,7 @@
 #include "act/guardian.h"
 #include "act/ledger.h"
 #include "act/process.h"
+#include "act/ready.h"
 #include "act/safety.h"
 #include "lib/clock.h"
 
@@ -35,6 +36,7 @@ struct held {
 struct act {
 	struct act_options options;
 	struct safety safety;
+	struct ready ready;
 	sd_event_source *source;
 	int epoll; /* of everything below, nested in the event loop: registering allocates nothing
 		    */

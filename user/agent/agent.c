@@ -116,12 +116,34 @@ void agent_schedule(struct agent *a)
 	(void)sd_event_source_set_enabled(a->timer, SD_EVENT_ONESHOT);
 }
 
+/* Somebody tidies up where the agent has its files. */
+static void look_after_files(struct agent *a)
+{
+	int r = varlink_mend(a->server);
+
+	if (r > 0)
+		log_warning("the control socket was removed; it is there again");
+	else if (r < 0)
+		agent_degraded(
+			a,
+			"the control socket was removed and cannot be made again (%s), so no "
+			"client reaches the agent; restart it (systemctl restart culpritd)",
+			strerror(-r));
+	if (!ledger_in_place(a->ledger))
+		agent_degraded(a, "the ledger was removed while in use, so nothing new is held; "
+				  "restart the agent (systemctl restart culpritd)");
+}
+
 static void pulse(struct agent *a, uint64_t now)
 {
 	a->last_pulse_ns = now;
 	act_pulse(a->act);
+	/* One that could not be replaced when it died is replaced here, and nobody tells. */
+	senses_guardian(a);
 	if (ledger_left(a->ledger))
 		agent_release_left(a);
+	spared_pulse(a, now);
+	look_after_files(a);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
 	if (a->tree)

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "agent/spared.h"
 #include "act/act.h"
 #include "act/guardian.h"
 #include "act/ledger.h"
@@ -138,6 +139,7 @@ struct hold {
 	bool by_operator;
 	uint64_t operator_until_ns; /* 0: until thawed */
 	uint64_t again_ns;	    /* thawed by others: not frozen again before this */
+	uint64_t spared_until_ns;   /* protected: when to look at it again */
 	uint64_t record_ns; /* of the policy that led to the claim; 0: none, the tick saw it */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
@@ -161,6 +163,7 @@ struct agent {
 	unsigned int left; /* claims of an earlier agent that could not be undone so far */
 	struct guardian *guardian;
 	struct act *act;
+	struct spared spared;
 	struct pins *pins;
 	struct losses *losses;
 
@@ -252,6 +255,8 @@ bool permission_to_load(void); /* that, and load BPF programs */
 bool senses_known(const char *sense, const char *source, char *hint, size_t size);
 int senses_open(struct agent *a);
 void senses_close(struct agent *a);
+/* Tells the senses which process is the guardian now: it is no evidence against anyone. */
+void senses_guardian(struct agent *a);
 unsigned int senses_each(const struct agent *a, const struct sense_status **out, unsigned int max);
 int senses_support(const struct options *options, bool json);
 
@@ -340,6 +345,8 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 /* By hand: lets the target go; its policies keep off it until they have been quiet. */
 void hold_release_one(struct agent *a, struct hold *h, const char *why);
 void holds_release_all(struct agent *a, const char *why);
+/* Lets go what is protected by now (see spared.h). */
+void holds_release_spared(struct agent *a);
 void holds_retry(struct agent *a, uint64_t now_ns);
 struct hold *hold_find(struct agent *a, const struct target *target);
 bool holds_any(const struct agent *a);

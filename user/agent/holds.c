@@ -15,6 +15,9 @@
  * or to end it, before it is frozen again. */
 #define AGAIN_NS NSEC_PER_SEC
 
+/* How long something protected is left alone before it is looked at again. */
+#define SPARED_NS (5 * NSEC_PER_SEC)
+
 #define OPERATOR "operator"
 
 static bool same_target(const struct target *x, const struct target *y)
@@ -171,7 +174,23 @@ static enum event_kind undone_kind(enum claim_action action)
 /* Does the fault lie with the agent rather than with the target? Then it is an error, and loud. */
 static bool is_ours(int error)
 {
-	return error == -ENOSPC || error == -EIO || error == -EHOSTDOWN;
+	return error == -ENOSPC || error == -EIO || error == -EIDRM || error == -EHOSTDOWN;
+}
+
+/* Must it be left alone? Told once, and looked at again later: who is protected may leave. */
+static bool is_spared(struct agent *a, struct hold *h, const struct agent_policy *p)
+{
+	char why[128];
+
+	if (h->error == -EACCES && monotonic_ns() < h->spared_until_ns)
+		return true;
+	if (!target_is_spared(a, &h->target, why, sizeof(why)))
+		return false;
+	if (h->error != -EACCES)
+		tell_hold(a, h, p, EVENT_REFUSED, why);
+	h->error = -EACCES;
+	h->spared_until_ns = monotonic_ns() + SPARED_NS;
+	return true;
 }
 
 /* Tries to claim the hold's target. What is refused stays a hold without a claim, told once, and is
@@ -182,6 +201,8 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 	int before = h->error;
 	int r;
 
+	if (is_spared(a, h, p))
+		return;
 	if (a->config->shadow) {
 		h->error = 0;
 		h->shadow = true;
@@ -426,6 +447,37 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 				a->holds[i].holders[j].policy = p;
 }
 
+void holds_release_spared(struct agent *a)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+		char why[128];
+
+		if (!h->used || (!h->claim && !h->shadow) ||
+		    !target_is_spared(a, &h->target, why, sizeof(why)) ||
+		    undo(a, h, leading_policy(h), why) < 0)
+			continue;
+		h->error = -EACCES;
+		h->spared_until_ns = monotonic_ns() + SPARED_NS;
+		h->by_operator = false;
+		if (h->n_holders == 0)
+			h->used = false;
+	}
+}
+
+/* It was named for what ran in it, and that has gone: what runs in it next is somebody else. */
+static void forget_offender(struct hold *h)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		if (!h->holders[i].policy->config->target_offender)
+			h->holders[kept++] = h->holders[i];
+	h->n_holders = kept;
+	if (kept == 0 && !h->by_operator)
+		h->used = false;
+}
+
 void holds_retry(struct agent *a, uint64_t now_ns)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
@@ -438,9 +490,11 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 			settle(a, h, NULL, "the time that the operator gave is over");
 		} else if (!h->claim && (h->error == -ESTALE || h->error == -ESRCH)) {
 			h->used = false;
-		} else if (is_wanted(h) && !h->shadow) {
-			(void)pursue(a, h, h->reason);
+		} else if (!h->claim && h->error == -ENODATA) {
+			forget_offender(h);
 		}
+		if (h->used && is_wanted(h) && !h->shadow)
+			(void)pursue(a, h, h->reason);
 	}
 }
 
@@ -474,6 +528,8 @@ static void over(struct hold *h, bool gone)
 	h->again_ns = 0;
 	h->by_operator = false;
 	h->error = gone ? -ENODATA : 0;
+	if (gone)
+		forget_offender(h);
 	if (h->n_holders == 0 || (gone && h->target.kind == TARGET_PROCESS))
 		h->used = false;
 }
@@ -487,6 +543,7 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 	if (news == ACT_GUARDIAN_LOST) {
 		struct event event = { .kind = EVENT_ERROR };
 
+		senses_guardian(a);
 		snprintf(event.reason, sizeof(event.reason), "the guardian died; %s",
 			 guardian_pid(a->guardian) > 0
 				 ? "a new one has taken over all claims"
@@ -517,6 +574,11 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 		over(h, true);
 		break;
 	case ACT_GONE:
+		/* Who reads of its beginning reads of its end, too. */
+		if (claim->state == CLAIM_HELD || claim->state == CLAIM_SLOW)
+			tell_hold(a, h, p, undone_kind(h->action),
+				  h->target.kind == TARGET_CGROUP ? "nothing runs in it any more"
+								  : "it has ended");
 		over(h, true);
 		break;
 	case ACT_UNDONE:

@@ -273,6 +273,7 @@ void agent_close(struct agent *a)
 	if (a->act) {
 		holds_release_all(a, "the agent ends");
 		act_free(a->act);
+		a->act = NULL; /* the tree has news until its end */
 	}
 	if (a->left)
 		agent_release_left(a);

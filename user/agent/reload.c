@@ -173,6 +173,8 @@ static void put_in_force(struct agent *a, const struct in_force *new)
 	(void)act_set_only(a->act, a->config->only);
 	log_set_level(a->config->log_level);
 	config_connect(a);
+	spared_forget(a);
+	spared_pulse(a, monotonic_ns());
 	free_old(&old);
 	policies_tick(a, monotonic_ns());
 }

@@ -158,10 +158,20 @@ static void without(struct agent *a, enum sense_id id, int error, const struct s
 static void open_cpu(struct agent *a)
 {
 	struct sense_options o = options_for(a, names[SENSE_CPU]);
+	const struct sense_status *status;
 	int r = cpu_open(&a->cpu, &o, cpu_signal_crossing, a);
 
-	if (r < 0)
+	if (r < 0) {
 		without(a, SENSE_CPU, r, NULL);
+		return;
+	}
+	/* On its best source there is nothing that it cannot see. */
+	status = cpu_status(a->cpu);
+	if (status->blind[0])
+		agent_degraded(a,
+			       "the cpu sense runs on %s and cannot see %s; culpritd --support "
+			       "says what else, and why",
+			       status->source, status->blind[0]);
 }
 
 static void open_tree(struct agent *a)
@@ -226,6 +236,21 @@ static uint64_t missed_by_cpu(void *cpu)
 	return cpu_missed(cpu);
 }
 
+static uint64_t missed_by_gpu(void *gpu)
+{
+	return gpu_missed(gpu);
+}
+
+static uint64_t missed_by_swap(void *swap)
+{
+	return swap_missed(swap);
+}
+
+static uint64_t missed_by_tree(void *tree)
+{
+	return tree_missed(tree);
+}
+
 /* What the kernel did not deliver at all, beside what the programs could not record. */
 static void count_missed(struct agent *a)
 {
@@ -233,10 +258,28 @@ static void count_missed(struct agent *a)
 		(void)losses_add(a->losses, "cpu_events_missed",
 				 "events at which a cpu program was running already", missed_by_cpu,
 				 a->cpu);
+	if (a->losses && a->gpu)
+		(void)losses_add(a->losses, "gpu_events_missed",
+				 "events at which a gpu program was running already", missed_by_gpu,
+				 a->gpu);
 	if (a->losses && a->swap)
 		(void)losses_add(a->losses, "swap_events_missed",
-				 "events at which a swap program was running already", swap_missed,
-				 a->swap);
+				 "events at which a swap program was running already",
+				 missed_by_swap, a->swap);
+	if (a->losses && a->tree)
+		(void)losses_add(a->losses, "tree_events_missed",
+				 "events at which a tree program was running already",
+				 missed_by_tree, a->tree);
+}
+
+void senses_guardian(struct agent *a)
+{
+	pid_t guardian = guardian_pid(a->guardian);
+
+	if (a->cpu)
+		cpu_set_guardian(a->cpu, guardian);
+	if (a->gpu)
+		gpu_set_guardian(a->gpu, guardian);
 }
 
 int senses_open(struct agent *a)

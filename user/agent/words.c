@@ -152,6 +152,9 @@ const char *hold_error_text(int error)
 		return "someone else has frozen or stopped it; it stays theirs";
 	case EPERM:
 		return "it is outside `only`, or the agent or one of its ancestors is in it";
+	case EACCES:
+		return "it is protected, or has something protected in it (culprit why tells what; "
+		       "see `protect` in culprit.conf)";
 	case ESTALE:
 	case ESRCH:
 		return "it is gone";
@@ -161,6 +164,9 @@ const char *hold_error_text(int error)
 	case EIO:
 		return "the ledger cannot be written, and nothing is done that could be "
 		       "forgotten; see to the disk under state_dir";
+	case EIDRM:
+		return "the ledger was removed, and nothing is done that could be forgotten; "
+		       "restart the agent (systemctl restart culpritd)";
 	case EAGAIN:
 		return "the guardian does not keep up; it is tried again";
 	case EHOSTDOWN:

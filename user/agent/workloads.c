@@ -98,15 +98,20 @@ static void add_node(void *agent, struct tree_node *node)
 	for (unsigned int i = 0; i < a->n_workloads; i++) {
 		struct agent_workload *w = &a->workloads[i];
 
-		if (pattern_names_cgroup(&w->config->pattern, node->path) &&
-		    workload_add(w, node) < 0)
+		if (!pattern_names_cgroup(&w->config->pattern, node->path))
+			continue;
+		if (workload_add(w, node) < 0)
 			agent_degraded(a, "out of memory: a workload's cgroup is not watched");
+		if (w->yields)
+			act_make_ready(a->act, node->id);
 	}
 	watch_node(a, node);
 }
 
 void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node)
 {
+	if (news != TREE_MADE && a->act)
+		act_forget(a->act, node->id);
 	if (news != TREE_MADE)
 		for (unsigned int i = 0; i < a->n_workloads; i++)
 			workload_remove(&a->workloads[i], node);
@@ -137,6 +142,7 @@ int workloads_build(struct agent *a)
 
 void workloads_sort_in(struct agent *a)
 {
+	act_forget_all(a->act);
 	if (a->tree)
 		tree_each(a->tree, add_node, a);
 }

@@ -110,6 +110,12 @@ const struct sense_status *cpu_status(const struct cpu_sense *cpu)
 	return &cpu->status;
 }
 
+void cpu_set_guardian(struct cpu_sense *cpu, pid_t guardian)
+{
+	if (cpu->ops->set_guardian)
+		cpu->ops->set_guardian(cpu->source, guardian);
+}
+
 uint64_t cpu_missed(const struct cpu_sense *cpu)
 {
 	return cpu->ops->missed(cpu->source);

@@ -39,6 +39,9 @@ void cpu_close(struct cpu_sense *cpu);
 
 const struct sense_status *cpu_status(const struct cpu_sense *cpu);
 
+/* The guardian was replaced (options->guardian_pid is the first): the new one is no evidence. */
+void cpu_set_guardian(struct cpu_sense *cpu, pid_t guardian);
+
 /* Events at which a program was not run because it was running already (recursion). */
 uint64_t cpu_missed(const struct cpu_sense *cpu);
 

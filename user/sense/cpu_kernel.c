@@ -94,7 +94,7 @@ static int configure(struct cpu_source *source, const struct sense_options *opti
 
 	skel->rodata->tick_ns = tick_ns();
 	skel->rodata->agent_tgid = (uint32_t)options->agent_pid;
-	skel->rodata->guardian_tgid = (uint32_t)options->guardian_pid;
+	skel->bss->guardian_tgid = (uint32_t)options->guardian_pid;
 	if (sizes->cgroups)
 		r = bpf_map__set_max_entries(skel->maps.cgroup_cpu, sizes->cgroups);
 	if (r == 0 && sizes->processes)
@@ -312,10 +312,7 @@ static int kernel_dispatch(struct cpu_source *source, cpu_crossing_fn fn, void *
 
 static uint64_t kernel_missed(const struct cpu_source *source)
 {
-	struct progs_stats stats;
-
-	progs_stats(source->skel->obj, &stats);
-	return stats.missed;
+	return progs_missed(source->skel->obj);
 }
 
 static struct culprit_cpu_budget *kernel_budgets(struct cpu_source *source)
@@ -332,6 +329,11 @@ static void kernel_show(struct cpu_source *source, uint32_t index,
 		(void)bpf_map_update_elem(map, &index, shown, BPF_ANY);
 	else
 		(void)bpf_map_delete_elem(map, &index);
+}
+
+static void kernel_set_guardian(struct cpu_source *source, pid_t guardian)
+{
+	__atomic_store_n(&source->skel->bss->guardian_tgid, (uint32_t)guardian, __ATOMIC_RELAXED);
 }
 
 /* Runs a program that is attached to nothing, with up to three arguments. */
@@ -414,6 +416,7 @@ const struct cpu_source_ops cpu_kernel_ops = {
 	.fd = kernel_fd,
 	.dispatch = kernel_dispatch,
 	.missed = kernel_missed,
+	.set_guardian = kernel_set_guardian,
 	.budgets = kernel_budgets,
 	.show = kernel_show,
 	.clock = kernel_clock,

@@ -9,6 +9,7 @@
 #include "lib/clock.h"
 #include "sense/gpu_private.h"
 #include "sense/pins.h"
+#include "sense/progs.h"
 
 /* Trampolines report an open before its descriptor is in the table: so long it is believed. */
 #define BELIEVE_NS    (20 * NSEC_PER_MSEC)
@@ -146,4 +147,16 @@ int gpu_dispatch(struct gpu_sense *gpu)
 	int r = gpu->ring ? ring_buffer__consume(gpu->ring) : -EBADF;
 
 	return r < 0 ? r : 0;
+}
+
+uint64_t gpu_missed(const struct gpu_sense *gpu)
+{
+	return gpu->bpf ? progs_missed(gpu->bpf->obj) : 0;
+}
+
+void gpu_set_guardian(struct gpu_sense *gpu, pid_t guardian)
+{
+	if (gpu->bpf)
+		__atomic_store_n(&gpu->bpf->bss->guardian_tgid, (uint32_t)guardian,
+				 __ATOMIC_RELAXED);
 }

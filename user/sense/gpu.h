@@ -99,6 +99,12 @@ unsigned int gpu_holders(const struct gpu_sense *gpu, const struct gpu_holder **
 /* True while an event waits for a walk to confirm it. */
 bool gpu_unsettled(const struct gpu_sense *gpu);
 
+/* The guardian was replaced (options->guardian_pid is the first): the new one is no evidence. */
+void gpu_set_guardian(struct gpu_sense *gpu, pid_t guardian);
+
+/* Events at which a program was not run because it was running already (recursion). */
+uint64_t gpu_missed(const struct gpu_sense *gpu);
+
 /* Which kind of user holds devices of these roles (bits). */
 enum culprit_gpu_kind gpu_kind(uint32_t roles);
 

@@ -54,11 +54,12 @@ static unsigned int find_holder(const struct gpu_sense *gpu, const struct culpri
 	return slot;
 }
 
-static void count_full(struct gpu_sense *gpu)
+void gpu_count_full(struct gpu_sense *gpu, enum culprit_gpu_table table)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, run);
+	const uint64_t which = table;
+	LIBBPF_OPTS(bpf_test_run_opts, run, .ctx_in = &which, .ctx_size_in = sizeof(which));
 
-	(void)bpf_prog_test_run_opts(bpf_program__fd(gpu->bpf->progs.count_holder_full), &run);
+	(void)bpf_prog_test_run_opts(bpf_program__fd(gpu->bpf->progs.count_full), &run);
 }
 
 unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *task, uint32_t device,
@@ -69,7 +70,7 @@ unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *tas
 	if (slot != GPU_NOBODY)
 		return slot;
 	if (gpu->n_holders == CULPRIT_GPU_HOLDERS) {
-		count_full(gpu);
+		gpu_count_full(gpu, CULPRIT_GPU_TABLE_HOLDER);
 		return GPU_NOBODY;
 	}
 	slot = gpu->n_holders++;
@@ -130,8 +131,10 @@ bool gpu_file_seen(struct gpu_sense *gpu, uint64_t id, uint32_t device)
 		}
 	}
 	/* Without room no file is new: no open is counted that was none. */
-	if (gpu->n_files == GPU_FILES)
+	if (gpu->n_files == GPU_FILES) {
+		gpu_count_full(gpu, CULPRIT_GPU_TABLE_FILE);
 		return false;
+	}
 	slot = gpu->n_files++;
 	gpu->files[slot] = (struct gpu_file){
 		.id = id,

@@ -126,6 +126,8 @@ void gpu_holders_init(struct gpu_sense *gpu);
 /* The holder's slot, made if there is none; GPU_NOBODY when there is no room. */
 unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *task, uint32_t device,
 			   uint32_t uid);
+/* Counts a loss: there was no room in that table. */
+void gpu_count_full(struct gpu_sense *gpu, enum culprit_gpu_table table);
 bool gpu_holds_any(const struct gpu_sense *gpu, uint32_t tgid);
 /* Marks the file as seen by the walk of this generation; true when it was not known. */
 bool gpu_file_seen(struct gpu_sense *gpu, uint64_t id, uint32_t device);

@@ -100,7 +100,7 @@ static int load(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	if (!gpu->bpf)
 		return -errno;
 	gpu->bpf->rodata->agent_tgid = (__u32)gpu->options.agent_pid;
-	gpu->bpf->rodata->guardian_tgid = (__u32)gpu->options.guardian_pid;
+	gpu->bpf->bss->guardian_tgid = (__u32)gpu->options.guardian_pid;
 	gpu->bpf->rodata->every_open = rung->every_open;
 	if (gpu->options.losses_fd >= 0) {
 		r = bpf_map__reuse_fd(gpu->bpf->maps.losses, gpu->options.losses_fd);
@@ -170,10 +170,13 @@ int gpu_attach_events(struct gpu_sense *gpu)
 	return r;
 }
 
-/* A character device that everyone may open and whose driver does nothing when it is opened. */
+/* A character device that everyone may open and whose driver does nothing when it is opened. Not
+ * the one that is opened most (each open by anybody costs a little meanwhile), and not /dev/full,
+ * which stands in for a GPU where there is none: other agents would take the probe for a user of
+ * it. */
 static int find_probe(const char **path, struct culprit_gpu_number *number)
 {
-	static const char *const nodes[] = { "/dev/full", "/dev/zero", "/dev/null" };
+	static const char *const nodes[] = { "/dev/zero", "/dev/null", "/dev/full" };
 	struct stat st;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(nodes); i++) {
@@ -253,8 +256,8 @@ static int prove(struct gpu_sense *gpu)
 		r = prove_with(gpu, path);
 	gpu_detach_events(gpu);
 	/* Before 5.13 (f3a95075549e) a trampoline's program can be attached only once. */
-	if (r == 0)
-		r = gpu_attach_events(gpu);
+	if (r == 0 && gpu_attach_events(gpu) < 0)
+		r = -EALREADY;
 	gpu_detach_events(gpu);
 	(void)bpf_map_delete_elem(map, &number);
 	gpu->bpf->bss->majors[number.major / 64] = 0;
@@ -279,13 +282,29 @@ static int try_rung(struct gpu_sense *gpu, const struct gpu_rung *rung)
 	return prove(gpu);
 }
 
+static const char *words_for(int error)
+{
+	switch (-error) {
+	case ENODATA:
+		return "loads but sees nothing";
+	case EALREADY:
+		return "this kernel attaches it only once, and it is switched on and off";
+	case EOPNOTSUPP:
+		return "no task work for programs in this kernel";
+	case ENOENT:
+	case ESRCH:
+		return "this kernel lacks the function that it is attached to";
+	default:
+		return strerror(-error);
+	}
+}
+
 static void say_why(struct gpu_sense *gpu, const char *rung, int error)
 {
 	size_t n = strlen(gpu->status.why);
-	const char *what = error == -ENODATA ? "loads but sees nothing" : strerror(-error);
 
 	snprintf(gpu->status.why + n, sizeof(gpu->status.why) - n, "%s%s: %s", n ? "; " : "", rung,
-		 what);
+		 words_for(error));
 }
 
 int gpu_climb(struct gpu_sense *gpu)

@@ -30,9 +30,14 @@ void gpu_look_at(struct gpu_sense *gpu, const struct gpu_look *look)
 			known->until_ns = look->until_ns;
 		return;
 	}
-	if (gpu->n_looks < GPU_LOOKS)
+	if (gpu->n_looks < GPU_LOOKS) {
 		gpu->looks[gpu->n_looks++] = *look;
-	else if (gpu->everywhere_until_ns < look->until_ns || !gpu->everywhere_until_ns)
+		return;
+	}
+	/* Walks over everyone find who holds what; that it was an open, they cannot tell. */
+	if (look->attempts)
+		gpu_count_full(gpu, CULPRIT_GPU_TABLE_LOOK);
+	if (gpu->everywhere_until_ns < look->until_ns || !gpu->everywhere_until_ns)
 		gpu->everywhere_until_ns = look->until_ns ? look->until_ns : 1;
 }
 
@@ -189,11 +194,14 @@ static void write_holder(struct gpu_sense *gpu, unsigned int slot)
 	uint32_t one = 1;
 
 	memcpy(value.comm, holder->task.comm, strnlen(holder->task.comm, sizeof(value.comm) - 1));
-	(void)bpf_map_update_elem(bpf_map__fd(gpu->bpf->maps.gpu_holder), &key, &value, BPF_ANY);
+	if (bpf_map_update_elem(bpf_map__fd(gpu->bpf->maps.gpu_holder), &key, &value, BPF_ANY) < 0)
+		gpu_count_full(gpu, CULPRIT_GPU_TABLE_HOLDER);
+	gpu->holds[slot].written = true;
 	if (bpf_map_update_elem(bpf_map__fd(gpu->bpf->maps.holding), &key.tgid, &one,
 				BPF_NOEXIST) == 0)
 		__atomic_fetch_add(&gpu->bpf->bss->holding_count, 1, __ATOMIC_RELAXED);
-	gpu->holds[slot].written = true;
+	else if (errno != EEXIST)
+		gpu_count_full(gpu, CULPRIT_GPU_TABLE_HOLDING);
 }
 
 static void forget_process(struct gpu_sense *gpu, uint32_t tgid)

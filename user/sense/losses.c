@@ -83,20 +83,3 @@ int losses_each(const struct losses *losses, losses_fn fn, void *user)
 		   losses->added[i].fn(losses->added[i].user));
 	return 0;
 }
-
-uint64_t losses_recursion_misses(const struct bpf_object *object)
-{
-	struct bpf_program *program;
-	uint64_t sum = 0;
-
-	bpf_object__for_each_program(program, object)
-	{
-		struct bpf_prog_info info = { 0 };
-		__u32 size = sizeof(info);
-		int fd = bpf_program__fd(program);
-
-		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0)
-			sum += info.recursion_misses;
-	}
-	return sum;
-}

@@ -11,7 +11,6 @@
 
 #include "culprit/losses.h"
 
-struct bpf_object;
 struct losses;
 
 /* Counters that losses_add() can take. */
@@ -35,11 +34,5 @@ int losses_read(const struct losses *losses, struct culprit_losses *counts);
 /* Calls fn for every counter, of the map and added, also for those that are zero. 0 or -errno. */
 typedef void (*losses_fn)(void *user, const char *name, const char *text, uint64_t count);
 int losses_each(const struct losses *losses, losses_fn fn, void *user);
-
-/*
- * For a sense that wants its own programs counted: how often the kernel did not run a program of
- * this object because it interrupted itself (5.12 and later; 0 before, where it is not counted).
- */
-uint64_t losses_recursion_misses(const struct bpf_object *object);
 
 #endif

@@ -4,21 +4,21 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-void progs_stats(const struct bpf_object *object, struct progs_stats *stats)
+uint64_t progs_missed(const struct bpf_object *object)
 {
-	struct bpf_program *prog;
+	struct bpf_program *program;
+	uint64_t sum = 0;
 
-	*stats = (struct progs_stats){ 0 };
-	bpf_object__for_each_program(prog, object)
+	if (!object)
+		return 0;
+	bpf_object__for_each_program(program, object)
 	{
 		struct bpf_prog_info info = { 0 };
 		__u32 size = sizeof(info);
-		int fd = bpf_program__fd(prog);
+		int fd = bpf_program__fd(program);
 
-		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size) < 0)
-			continue;
-		stats->missed += info.recursion_misses;
-		stats->runs += info.run_cnt;
-		stats->run_ns += info.run_time_ns;
+		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &size) == 0)
+			sum += info.recursion_misses;
 	}
+	return sum;
 }

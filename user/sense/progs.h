@@ -7,13 +7,8 @@
 
 struct bpf_object;
 
-struct progs_stats {
-	uint64_t missed; /* events at which a program was running already (5.12+, else 0) */
-	uint64_t runs;	 /* the next two only count while BPF statistics are switched on */
-	uint64_t run_ns;
-};
-
-/* Sums over the loaded programs of the object. */
-void progs_stats(const struct bpf_object *object, struct progs_stats *stats);
+/* How often the kernel did not run a program of this object because the program was running on that
+ * CPU already (5.12 and later; 0 before, where it is not counted). NULL: no object, 0. */
+uint64_t progs_missed(const struct bpf_object *object);
 
 #endif

@@ -14,8 +14,8 @@
 
 #include "lib/cleanup.h"
 #include "lib/clock.h"
-#include "sense/losses.h"
 #include "sense/pins.h"
+#include "sense/progs.h"
 #include "sense/support.h"
 #include "sense/swap_internal.h"
 
@@ -400,9 +400,7 @@ void swap_ignore(struct swap_sense *swap, pid_t tgid)
 		tell_kernel(swap);
 }
 
-uint64_t swap_missed(void *swap)
+uint64_t swap_missed(const struct swap_sense *swap)
 {
-	const struct swap_sense *self = swap;
-
-	return self->skel ? losses_recursion_misses(self->skel->obj) : 0;
+	return swap->skel ? progs_missed(swap->skel->obj) : 0;
 }

@@ -70,8 +70,8 @@ int swap_forget_cgroup(struct swap_sense *swap, uint64_t cgroup, struct swap_cgr
 /* Once a pulse: removes processes that are gone and old (some hundred entries a call), and steps
  * down the ladder if the kernel's own counter rises where an unproven rung sees nothing. */
 void swap_sweep(struct swap_sense *swap);
-/* Events that were missed because the program interrupted itself; for losses_add(). */
-uint64_t swap_missed(void *swap);
+/* Events at which a program was not run because it was running already (recursion). */
+uint64_t swap_missed(const struct swap_sense *swap);
 
 extern const char *const swap_sources[];
 

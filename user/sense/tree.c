@@ -11,6 +11,7 @@
 #include <bpf/libbpf.h>
 
 #include "lib/cleanup.h"
+#include "sense/progs.h"
 #include "sense/tree_index.h"
 #include "tree.skel.h"
 
@@ -283,6 +284,11 @@ const struct sense_status *tree_status(const struct tree *tree)
 int tree_fd(const struct tree *tree)
 {
 	return tree->ring ? ring_buffer__epoll_fd(tree->ring) : -1;
+}
+
+uint64_t tree_missed(const struct tree *tree)
+{
+	return tree->skel ? progs_missed(tree->skel->obj) : 0;
 }
 
 struct tree_node *tree_find(struct tree *tree, uint64_t id)

@@ -47,6 +47,8 @@ const struct sense_status *tree_status(const struct tree *tree);
 
 /* Polls readable when tree_dispatch() has news; -1 on the scan rung. */
 int tree_fd(const struct tree *tree);
+/* Events at which a program was not run because it was running already (recursion). */
+uint64_t tree_missed(const struct tree *tree);
 /* Tells the news that has arrived; scans when some was lost. Records handled, or -errno. */
 int tree_dispatch(struct tree *tree);
 

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "act/ready.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct ready_entry *ready_find(const struct ready *ready, uint64_t cgroup)
+{
+	for (unsigned int i = 0; i < ready->count; i++)
+		if (ready->entries[i].cgroup == cgroup)
+			return &ready->entries[i];
+	return NULL;
+}
+
+int ready_add(struct ready *ready, const struct cgroupfs *fs, uint64_t cgroup)
+{
+	struct ready_entry *entry = &ready->entries[ready->count];
+	char path[PATH_MAX];
+	int r;
+
+	if (ready_find(ready, cgroup))
+		return 0;
+	if (ready->count == READY_MAX)
+		return -ENOSPC;
+	r = cgroupfs_path_of(fs, cgroup, path, sizeof(path));
+	if (r == 0)
+		r = freezer_open(fs, cgroup, &entry->freezer);
+	if (r < 0)
+		return r;
+	entry->path = strdup(path);
+	if (!entry->path) {
+		freezer_close(&entry->freezer);
+		return -ENOMEM;
+	}
+	entry->cgroup = cgroup;
+	ready->count++;
+	return 0;
+}
+
+static void drop(struct ready_entry *entry)
+{
+	freezer_close(&entry->freezer);
+	free(entry->path);
+}
+
+void ready_remove(struct ready *ready, uint64_t cgroup)
+{
+	for (unsigned int i = 0; i < ready->count; i++) {
+		if (ready->entries[i].cgroup != cgroup)
+			continue;
+		drop(&ready->entries[i]);
+		ready->entries[i] = ready->entries[--ready->count];
+		return;
+	}
+}
+
+void ready_clear(struct ready *ready)
+{
+	while (ready->count > 0)
+		drop(&ready->entries[--ready->count]);
+}
