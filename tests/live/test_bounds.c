@@ -27,16 +27,6 @@
 
 #define TARGETS 4
 
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int setup(void **state)
 {
 	if (live_setup(state) < 0)
@@ -145,9 +135,9 @@ static void a_refused_reload_changes_nothing_and_status_shows_it(void **state)
 	assert_false(reloads());
 	assert_int_equal(degraded("the one before it is in force"), 1);
 	front = live_fork("front", load_spin, NULL);
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	live_kill(front);
-	assert_true(live_until(thawed, "hog", 5000));
+	assert_true(live_until(live_is_thawed, "hog", 5000));
 	agent_write_config(good);
 	assert_true(reloads());
 	assert_int_equal(degraded("the one before it is in force"), 0);
@@ -223,7 +213,7 @@ static void a_new_cgroup_costs_as_little_while_something_is_held(void **state)
 	live_fork("front", load_spin, NULL);
 	for (unsigned int i = 0; i < TARGETS; i++) {
 		snprintf(name, sizeof(name), "hog%u", i);
-		assert_true(live_until(frozen, name, 5000));
+		assert_true(live_until(live_is_frozen, name, 5000));
 	}
 	held = cost_of_cgroups(2000);
 	print_message("    2000 cgroups: %.1f ms of CPU time, %.1f ms while something is held\n",
@@ -284,10 +274,10 @@ static void a_stream_of_events_does_not_put_off_a_look(void **state)
 		uint64_t begun = monotonic_ns();
 		pid_t pid = live_fork("front", hold_by_uring, path);
 
-		assert_true(live_until(frozen, "hog", 10000));
+		assert_true(live_until(live_is_frozen, "hog", 10000));
 		took[i] = monotonic_ns() - begun;
 		live_kill(pid);
-		assert_true(live_until(thawed, "hog", 10000));
+		assert_true(live_until(live_is_thawed, "hog", 10000));
 	}
 	qsort(took, ARRAY_SIZE(took), sizeof(*took), by_value);
 	print_message("    io_uring open to frozen amid a stream of opens: %.1f ms\n",

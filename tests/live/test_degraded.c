@@ -19,21 +19,6 @@
 
 #define LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
-static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
-				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
-				 "window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
-				 "action = freeze\ntarget = hog\n";
-
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int teardown(void **state)
 {
 	(void)state;
@@ -128,9 +113,9 @@ static void it_still_freezes_and_thaws(void)
 {
 	pid_t front = live_fork("front", load_spin, NULL);
 
-	assert_true(live_until(frozen, "hog", 8000));
+	assert_true(live_until(live_is_frozen, "hog", 8000));
 	live_kill(front);
-	assert_true(live_until(thawed, "hog", 8000));
+	assert_true(live_until(live_is_thawed, "hog", 8000));
 }
 
 static void make_cgroups(void)
@@ -152,7 +137,7 @@ static void without_a_bpffs_the_maps_are_not_pinned(void **state)
 {
 	(void)state;
 	make_cgroups();
-	start_after("mount -t tmpfs none /sys/fs/bpf", cpu_config);
+	start_after("mount -t tmpfs none /sys/fs/bpf", agent_hog_yields);
 	assert_int_equal(degraded("no bpffs"), 1);
 	assert_int_equal(logged_times("no bpffs"), 1);
 	it_still_freezes_and_thaws();
@@ -163,7 +148,7 @@ static void without_btf_cpu_time_is_polled_and_the_rest_says_blind(void **state)
 {
 	(void)state;
 	make_cgroups();
-	start_after("mount -t tmpfs none /sys/kernel/btf", cpu_config);
+	start_after("mount -t tmpfs none /sys/kernel/btf", agent_hog_yields);
 	assert_int_equal(degraded("no BTF"), 1);
 	assert_int_equal(logged_times("no BTF"), 1);
 	assert_int_equal(degraded("the gpu sense has no source"), 1);
@@ -242,7 +227,7 @@ static void a_ledger_that_cannot_be_written_means_no_new_action(void **state)
 	make_cgroups();
 	/* Its log through a pipe, which has no size that could be limited. */
 	agent_start_with(LIST("bash", "-c", "exec \"$@\" 2> >(exec cat)", "bash"), NULL,
-			 cpu_config);
+			 agent_hog_yields);
 	set_file_limit(0);
 	front = live_fork("front", load_spin, NULL);
 	event = agent_wait_event("error", "front-first", 5000);
@@ -256,9 +241,9 @@ static void a_ledger_that_cannot_be_written_means_no_new_action(void **state)
 	assert_false(live_frozen("hog"));
 	assert_int_equal(logged_times("the ledger cannot be written"), 1);
 	set_file_limit(RLIM_INFINITY);
-	assert_true(live_until(frozen, "hog", 2000));
+	assert_true(live_until(live_is_frozen, "hog", 2000));
 	live_kill(front);
-	assert_true(live_until(thawed, "hog", 3000));
+	assert_true(live_until(live_is_thawed, "hog", 3000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -268,12 +253,12 @@ static void what_is_held_is_let_go_though_the_ledger_cannot_be_written(void **st
 
 	(void)state;
 	make_cgroups();
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	front = live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "front-first", 5000));
 	set_file_limit(0);
 	live_kill(front);
-	assert_true(live_until(thawed, "hog", 3000));
+	assert_true(live_until(live_is_thawed, "hog", 3000));
 	assert_true(live_until(quiet, "front-first", 3000));
 	set_file_limit(RLIM_INFINITY);
 	json_decref(agent_wait_event("thawed", "front-first", 4000));
@@ -348,7 +333,7 @@ static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **s
 
 	(void)state;
 	make_cgroups();
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "front-first", 5000));
 	old = guardian();
@@ -365,7 +350,7 @@ static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **s
 	assert_true(live_frozen("hog"));
 	assert_true(agent_logged("guardian"));
 	live_kill(agent_pid());
-	assert_true(live_until(thawed, "hog", 100));
+	assert_true(live_until(live_is_thawed, "hog", 100));
 }
 
 /* As an agent leaves it that was killed together with its guardian. */
@@ -381,7 +366,7 @@ static void leave_frozen(const char *name, uint64_t cgroup)
 	assert_int_equal(ledger_write(ledger, &claim), 0);
 	ledger_close(ledger);
 	mini_write_freeze(name, "1");
-	assert_true(live_until(frozen, (void *)(uintptr_t)name, 2000));
+	assert_true(live_until(live_is_frozen, (void *)(uintptr_t)name, 2000));
 }
 
 static void what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it(void **state)
@@ -426,7 +411,7 @@ static void files_that_somebody_removes_are_missed(void **state)
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_sleep, NULL);
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	snprintf(path, sizeof(path), "%s", agent_file("control"));
 	assert_int_equal(unlink(path), 0);
 	assert_true(live_until(socket_is_back, path, 5000));

@@ -18,11 +18,6 @@
 	"[policy " name "]\nsignal = cpu\nof = cgroup:%s/" of "\nwindow = 2s\n" \
 	"enter = 0.04cpu\nleave = 0.0001cpu\ngrace = " grace "\naction = freeze\ntarget = hog\n"
 
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
 static bool is_in_grace(void *policy)
 {
 	char name[32];
@@ -62,7 +57,7 @@ static void thaw_for_good(void)
 {
 	for (int i = 0; i < 2; i++) {
 		/* After a second, if the signal still holds. */
-		assert_true(live_until(frozen, "hog", 3000));
+		assert_true(live_until(live_is_frozen, "hog", 3000));
 		write_freeze("hog", "0");
 		json_decref(agent_wait_event("external-thaw", "front-first", 3000));
 	}
@@ -79,7 +74,7 @@ static void what_others_thaw_is_frozen_again_once_and_then_left(void **state)
 	thaw_for_good();
 	/* What they freeze now is theirs, also when our policy ends. */
 	write_freeze("hog", "1");
-	assert_true(live_until(frozen, "hog", 1000));
+	assert_true(live_until(live_is_frozen, "hog", 1000));
 	assert_int_equal(agent_stop(), 0);
 	assert_true(live_frozen("hog"));
 	write_freeze("hog", "0");
@@ -101,7 +96,7 @@ static void what_others_thaw_in_the_grace_time_is_frozen_when_the_signal_returns
 	usleep(1500 * 1000);
 	assert_false(live_frozen("hog"));
 	live_fork("front", load_spin, NULL);
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	assert_int_equal(agent_stop(), 0);
 	assert_false(live_frozen("hog"));
 }

@@ -37,16 +37,6 @@ static const char both[] = WORKLOAD "[policy pauses]\n" FRONT "grace = 1m\nactio
 static const char gpu[] = "[workload hog]\ncgroup = %%s/hog\n[policy wanted]\nsignal = gpu\n"
 			  "devices = %s\ngrace = %s\naction = freeze\ntarget = hog\n";
 
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int teardown(void **state)
 {
 	(void)state;
@@ -140,10 +130,10 @@ static void who_ends_it_lets_it_live_for_who_pauses_it(void **state)
 	json_decref(agent_wait_event("frozen", "pauses", 5000));
 	front = live_fork("other", load_spin, NULL);
 	/* Thawed, so that it can take notice of SIGTERM. */
-	assert_true(live_until(thawed, "hog", 5000));
+	assert_true(live_until(live_is_thawed, "hog", 5000));
 	live_kill(front);
 	/* That policy is quiet before the time to SIGKILL is over. */
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	assert_true(live_until(is_quiet, "ends", 1000));
 	assert_int_equal(agent_count_events("killed", NULL), 0);
 	assert_int_equal(agent_stop(), 0);
@@ -159,7 +149,7 @@ static void what_was_ended_is_not_ended_again_once_the_policy_is_quiet(void **st
 	live_fork("hog", load_sleep, NULL);
 	agent_start(ending);
 	call("Freeze", hog());
-	assert_true(live_until(frozen, "hog", 2000));
+	assert_true(live_until(live_is_frozen, "hog", 2000));
 	front = live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("terminated", "ends", 5000));
 	live_kill(front);
@@ -182,7 +172,7 @@ static void a_hand_freeze_ends_with_what_ran_there(void **state)
 	pid = live_fork("hog", load_sleep, NULL);
 	agent_start(freezing);
 	call("Freeze", hog());
-	assert_true(live_until(frozen, "hog", 2000));
+	assert_true(live_until(live_is_frozen, "hog", 2000));
 	live_kill(pid);
 	assert_true(live_until(no_claims, NULL, 2000));
 	live_fork("hog", load_sleep, NULL);
@@ -200,11 +190,11 @@ static void what_is_frozen_by_hand_after_a_thaw_is_the_operators(void **state)
 	live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "pauses", 5000));
 	call("Thaw", hog());
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	call("Freeze", hog());
 	json_decref(agent_wait_event("frozen", "operator", 2000));
 	call("Thaw", hog());
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -222,12 +212,12 @@ static void a_reload_into_another_mode_decides_anew(void **state)
 	snprintf(text, sizeof(text), "mode = shadow\n%s", freezing);
 	agent_write_config(text);
 	call("Reload", json_object());
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	json_decref(agent_wait_event("frozen", "pauses", 5000));
 	assert_false(live_frozen("hog"));
 	agent_write_config(freezing);
 	call("Reload", json_object());
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -252,7 +242,7 @@ static void a_policy_stays_paused_over_a_reload_and_hears_again_when_resumed(voi
 	call("Resume", json_object());
 	fd = open(node, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
-	assert_true(live_until(frozen, "hog", 3000));
+	assert_true(live_until(live_is_frozen, "hog", 3000));
 	assert_int_equal(agent_stop(), 0);
 }
 

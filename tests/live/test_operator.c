@@ -28,16 +28,6 @@
 static const char cpu_config[] =
 	"[workload hog]\ncgroup = %s/hog\n" POLICY("front-first", "front", "hog");
 
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int setup(void **state)
 {
 	if (live_setup(state) < 0)
@@ -129,8 +119,8 @@ static void every_kind_of_target_can_be_frozen_and_thawed_by_hand(void **state)
 					     2000));
 		done("why", targets[i]);
 		done("thaw", targets[i]);
-		assert_true(live_until(thawed, "hog", 1000));
-		assert_true(live_until(thawed, strchr(unit, 'h'), 1000));
+		assert_true(live_until(live_is_thawed, "hog", 1000));
+		assert_true(live_until(live_is_thawed, strchr(unit, 'h'), 1000));
 		/* Nothing is held any more. */
 		if (culprit("thaw", targets[i], NULL, NULL) != 1 ||
 		    !client_said("is not held by culprit"))
@@ -165,7 +155,7 @@ static void what_cannot_be_done_is_refused_and_says_why(void **state)
 	(void)state;
 	live_cgroup("empty");
 	write_freeze("hog", "1");
-	assert_true(live_until(frozen, "hog", 1000));
+	assert_true(live_until(live_is_frozen, "hog", 1000));
 	agent_start("[workload hog]\ncgroup = %s/hog\n[workload empty]\ncgroup = %s/empty\n");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		if (culprit(cases[i].verb, cases[i].argument, NULL, NULL) != 1 ||
@@ -203,12 +193,12 @@ static void of_several_targets_it_is_said_which_were_not_frozen_and_why(void **s
 	assert_true(client_said("many/busy (claim "));
 	assert_true(client_said("many/empty was not frozen: nothing runs in it"));
 	assert_true(client_said("many/theirs was not frozen: someone else has frozen"));
-	assert_true(live_until(frozen, "many/busy", 2000));
+	assert_true(live_until(live_is_frozen, "many/busy", 2000));
 	assert_int_equal(culprit("freeze", "none", NULL, NULL), 1);
 	assert_true(client_said("many/empty: nothing runs in it"));
 	assert_true(client_said("none of the 2 cgroups of 'none' was frozen"));
 	assert_int_equal(culprit("thaw", "some", NULL, NULL), 0);
-	assert_true(live_until(thawed, "many/busy", 2000));
+	assert_true(live_until(live_is_thawed, "many/busy", 2000));
 	assert_true(live_frozen("many/theirs"));
 	/* More than can be held is refused whole. */
 	for (int i = 0; i < 257 - 3; i++) {
@@ -268,18 +258,18 @@ static void a_reload_follows_changed_targets_and_only(void **state)
 	live_fork("hog2", load_spin, NULL);
 	agent_start(cpu_config);
 	live_fork("front", load_spin, NULL);
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	agent_write_config(other);
 	assert_int_equal(culprit("reload", NULL, NULL, NULL), 0);
-	assert_true(live_until(thawed, "hog", 1000));
-	assert_true(live_until(frozen, "hog2", 3000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
+	assert_true(live_until(live_is_frozen, "hog2", 3000));
 	/* The later section wins key by key in a file of its own; here the same one is rewritten.
 	 */
 	snprintf(config, sizeof(config), "%s", cpu_config);
 	agent_write_config(config);
 	assert_int_equal(culprit("reload", NULL, NULL, NULL), 0);
-	assert_true(live_until(thawed, "hog2", 1000));
-	assert_true(live_until(frozen, "hog", 3000));
+	assert_true(live_until(live_is_thawed, "hog2", 1000));
+	assert_true(live_until(live_is_frozen, "hog", 3000));
 	assert_int_equal(agent_stop(), 0);
 	assert_false(live_frozen("hog"));
 }

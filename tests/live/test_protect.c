@@ -21,16 +21,6 @@ static const char free_for_all[] = POLICY;
 static const char by_path[] = "protect = cgroup:%s/hog/inner\n" POLICY;
 static const char by_name[] = "protect = comm:precious\n" POLICY;
 
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int load_precious(void *unused)
 {
 	prctl(PR_SET_NAME, "precious");
@@ -96,7 +86,7 @@ static void a_cgroup_with_a_protected_process_is_left_alone(void **state)
 	expect_refused_by_hand();
 	/* Once it has gone there is nothing against it; looked for each 5 s, twice. */
 	live_kill(precious);
-	assert_true(live_until(frozen, "hog", 15000));
+	assert_true(live_until(live_is_frozen, "hog", 15000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -110,10 +100,10 @@ static void what_becomes_protected_is_let_go(void **state)
 	live_fork("hog", load_precious, NULL);
 	agent_start(free_for_all);
 	live_fork("front", load_spin, NULL);
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	agent_write_config(by_name);
 	json_decref(agent_call("Reload", json_object(), error, sizeof(error)));
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	json_decref(agent_wait_event("thawed", "pauses", 1000));
 	assert_int_equal(agent_stop(), 0);
 }

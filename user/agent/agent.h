@@ -291,6 +291,7 @@ uint64_t policies_next_ns(const struct agent *a);
 void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
 void policy_resume(struct agent *a, struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
+const char *policy_unit_name(const struct agent_policy *p); /* what its value is in */
 
 /* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
 /* Why it begins to hold: what was seen, of whom, against what (cpu and gpu). */

@@ -25,20 +25,9 @@ struct agent_policy *policy_find(struct agent *a, const char *name)
 	return NULL;
 }
 
-static const char *signal_name(enum signal_kind signal)
+const char *policy_unit_name(const struct agent_policy *p)
 {
-	static const char *const names[] = {
-		[SIGNAL_CPU] = "cpu",		[SIGNAL_GPU] = "gpu",
-		[SIGNAL_THRASH] = "thrash",	[SIGNAL_PRESSURE] = "pressure",
-		[SIGNAL_PRESENCE] = "presence", [SIGNAL_POWER] = "power",
-	};
-
-	return names[signal];
-}
-
-static const char *unit_name(const struct policy_config *config)
-{
-	switch (config->signal) {
+	switch (p->config->signal) {
 	case SIGNAL_CPU:
 		return "cpus";
 	case SIGNAL_GPU:
@@ -77,11 +66,11 @@ static enum claim_action claim_action_of(const struct policy_config *config)
 static void gather_evidence(struct agent_policy *p)
 {
 	p->evidence = (struct event_evidence){
-		.signal = signal_name(p->config->signal),
+		.signal = policy_signal_name(p->config->signal),
 		.value = p->value,
 		.enter = p->rule.enter,
 		.leave = p->rule.leave,
-		.unit = unit_name(p->config),
+		.unit = policy_unit_name(p),
 		.window_ms = p->config->window_ns / NSEC_PER_MSEC,
 	};
 	snprintf(p->evidence.device, sizeof(p->evidence.device), "%s", p->device);

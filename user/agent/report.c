@@ -53,30 +53,6 @@ static json_t *senses_array(struct agent *a)
 	return array;
 }
 
-static const char *signal_text(const struct policy_config *c)
-{
-	switch (c->signal) {
-	case SIGNAL_CPU:
-		return "cpu";
-	case SIGNAL_GPU:
-		return "gpu";
-	default:
-		return "thrash";
-	}
-}
-
-static const char *unit_text(const struct policy_config *c)
-{
-	switch (c->signal) {
-	case SIGNAL_CPU:
-		return "cpus";
-	case SIGNAL_GPU:
-		return "holders";
-	default:
-		return "share";
-	}
-}
-
 static json_t *policies_array(struct agent *a)
 {
 	json_t *array = json_array();
@@ -84,12 +60,13 @@ static json_t *policies_array(struct agent *a)
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		const struct agent_policy *p = &a->policies[i];
 
-		json_array_append_new(
-			array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I}", "name",
-					 p->config->name, "signal", signal_text(p->config), "state",
-					 policy_state_name(a, p), "value", p->value, "enter",
-					 p->rule.enter, "leave", p->rule.leave, "unit",
-					 unit_text(p->config), "since", (json_int_t)p->since_ms));
+		json_array_append_new(array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I}", "name",
+						       p->config->name, "signal",
+						       policy_signal_name(p->config->signal),
+						       "state", policy_state_name(a, p), "value",
+						       p->value, "enter", p->rule.enter, "leave",
+						       p->rule.leave, "unit", policy_unit_name(p),
+						       "since", (json_int_t)p->since_ms));
 	}
 	return array;
 }
