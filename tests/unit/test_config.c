@@ -187,15 +187,17 @@ static void comments_and_blanks_are_left_out(void **state)
 				       "  ; three\n"
 				       "[agent]   ; of a section\n"
 				       "mode = shadow ; of a value\n"
-				       "only = /a;b\t; a semicolon without a blank\n"
+				       "only = /a;b#c\t; a semicolon without a blank\n"
+				       "state_dir = /d # as at the beginning of a line\n"
 				       "protect = comm:a, ; first\n"
 				       "   ; between\n"
 				       "\n"
 				       "\t# between\n"
-				       "   comm:b ; last\n");
+				       "   comm:b # last\n");
 
 	assert_true(c->shadow);
-	assert_string_equal(c->only, "/a;b");
+	assert_string_equal(c->only, "/a;b#c");
+	assert_string_equal(c->state_dir, "/d");
 	assert_int_equal(c->protect.count, 2);
 	assert_string_equal(c->protect.patterns[1].text, "b");
 }

@@ -93,6 +93,8 @@ static void unknown_words_are_told(void **state)
 static void section_names_are_checked(void **state)
 {
 	EXPECT(state, { "[workload]\nunit = a\n", "1: [workload] has no name" },
+	       { "[workload]\n", "1: [workload] has no name" },
+	       { "[policy]\nsignal = cpu\n", "1: [policy] has no name" },
 	       { "[agent x]\n", "1: [agent x] has a name" },
 	       { "[workload a/b]\nunit = a\n", "1: section name 'a/b' is not usable" },
 	       { "[workload a b]\nunit = a\n", "1: section name 'a b' is not usable" },

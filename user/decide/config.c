@@ -123,7 +123,8 @@ static void read_workload(struct config_source *source, const struct config_sect
 		read_cgroup_of_workload(source, unit, PATTERN_UNIT, workload);
 	else if (cgroup)
 		read_cgroup_of_workload(source, cgroup, PATTERN_CGROUP, workload);
-	else
+	/* What has no name was told to have none, and is not asked for the rest. */
+	else if (*section->name)
 		config_error(source, section->place,
 			     "workload %s names no cgroup; add unit = NAME.service or cgroup = "
 			     "/PATH",

@@ -171,7 +171,8 @@ static void set_defaults(struct policy_config *policy)
 
 static void require(const struct policy_reading *r, const char *key, const char *remedy)
 {
-	if (!find(r, key))
+	/* What has no name was told to have none, and is not asked for the rest. */
+	if (*r->section->name && !find(r, key))
 		config_error(r->source, r->section->place, "policy %s has no %s; add %s",
 			     r->section->name, key, remedy);
 }

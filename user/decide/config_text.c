@@ -89,12 +89,13 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Cuts a comment behind a value (blank and semicolon) and the blanks at the end. */
+/* Cuts a comment behind a value (a blank, then what also begins a comment line) and the blanks at
+ * the end. */
 static void trim_end(char *line)
 {
 	size_t n;
 
-	for (char *p = line; (p = strchr(p, ';')); p++) {
+	for (char *p = line; (p = strpbrk(p, ";#")); p++) {
 		if (p > line && is_blank(p[-1])) {
 			*p = '\0';
 			break;
