@@ -123,7 +123,7 @@ static void durations_need_units_and_sense(void **state)
 	EXPECT(state, { POLICY "grace = 15\n", "7: grace = '15' has no unit; write ms" },
 	       { POLICY "grace = -15s\n", "7: grace = '-15s' is not a duration" },
 	       { POLICY "grace = 15 s\n", "7: grace = '15 s' has an unknown unit" },
-	       { POLICY "grace = 15s # why\n", "7: grace = '15s # why' has an unknown unit" },
+	       { POLICY "grace = 15s / why\n", "7: grace = '15s / why' has an unknown unit" },
 	       { POLICY "grace = nan\n", "7: grace = 'nan' is not a duration" },
 	       { POLICY "grace = 90000h\n", "7: grace = '90000h' is longer than 10 years" },
 	       { POLICY "grace = 99999999999999999999s\n", "7: grace = '99999999999999999999s' is "
