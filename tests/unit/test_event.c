@@ -376,6 +376,33 @@ static void the_journal_gets_structured_fields(void **state)
 	close_journal(fd);
 }
 
+static void an_error_is_called_so_once(void **state)
+{
+	char message[16384];
+	int fd = open_journal();
+	struct event *event = full(4);
+	ssize_t n;
+
+	(void)state;
+	event->kind = EVENT_ERROR;
+	event->shadow = false;
+	event_put(events, event);
+	events_flush(events);
+	n = recv(fd, message, sizeof(message), MSG_DONTWAIT);
+	assert_true(n > 0);
+	assert_int_equal(strncmp(field(message, (size_t)n, "MESSAGE"), "/aaa by thrashing: ", 19),
+			 0);
+	event->has_target = false;
+	event->policy[0] = '\0';
+	snprintf(event->reason, sizeof(event->reason), "the guardian died");
+	event_put(events, event);
+	events_flush(events);
+	n = recv(fd, message, sizeof(message), MSG_DONTWAIT);
+	assert_true(n > 0);
+	assert_string_equal(field(message, (size_t)n, "MESSAGE"), "the guardian died");
+	close_journal(fd);
+}
+
 static void a_journal_that_stands_still_is_not_waited_for(void **state)
 {
 	uint64_t before = monotonic_ns();
@@ -411,6 +438,7 @@ int main(void)
 		cmocka_unit_test(bytes_that_are_not_utf8_become_escapes),
 		cmocka_unit_test(every_kind_has_a_name),
 		with_events(the_journal_gets_structured_fields),
+		with_events(an_error_is_called_so_once),
 		with_events(a_journal_that_stands_still_is_not_waited_for),
 	};
 

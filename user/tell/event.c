@@ -141,14 +141,17 @@ static int priority_of(const struct event *event)
 	}
 }
 
-/* "frozen /background.slice by miner-yields: others used 0.9 CPUs" */
+/* "frozen /background.slice by miner-yields: others used 0.9 CPUs". An error has its name from the
+ * log already. */
 static void describe(const struct event *event, const char *target, char *buf, size_t size)
 {
-	char raw[CLAIM_PATH_LEN + 64 + 512];
+	const char *kind = event->kind == EVENT_ERROR ? "" : event_kind_name(event->kind);
+	char who[CLAIM_PATH_LEN + 64 + 128], raw[sizeof(who) + 512];
 
-	snprintf(raw, sizeof(raw), "%s%s%s%s%s%s: %s", event->shadow ? "(shadow) " : "",
-		 event_kind_name(event->kind), target[0] ? " " : "", target,
-		 event->policy[0] ? " by " : "", event->policy, event->reason);
+	snprintf(who, sizeof(who), "%s%s%s%s%s", kind, *kind && *target ? " " : "", target,
+		 event->policy[0] ? " by " : "", event->policy);
+	snprintf(raw, sizeof(raw), "%s%s%s%s", event->shadow ? "(shadow) " : "",
+		 who + (*who == ' '), *who ? ": " : "", event->reason);
 	text_printable(buf, size, raw);
 }
 
