@@ -13,6 +13,7 @@
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
+#include "lib/units.h"
 #include "tell/log.h"
 
 #define SWEEP_NS (10 * NSEC_PER_SEC)
@@ -191,7 +192,8 @@ static int on_quit(sd_event_source *source, const struct signalfd_siginfo *info,
 
 void agent_notify_ready(const struct agent *a)
 {
-	sd_notifyf(0, "READY=1\nSTATUS=%u policies, %s", a->n_policies,
+	sd_notifyf(0, "READY=1\nSTATUS=%u %s, %s", a->n_policies,
+		   units_plural(a->n_policies, "policy", "policies"),
 		   a->config->shadow ? "shadow mode" : "enforcing");
 }
 
@@ -260,9 +262,9 @@ static void say_started(struct agent *a)
 	struct rusage usage;
 
 	uname(&name);
-	agent_tell_text(a, EVENT_STARTED, "culpritd %s on Linux %s, %s, %u policies",
-			CULPRIT_VERSION, name.release,
-			a->config->shadow ? "shadow mode" : "enforcing", a->n_policies);
+	agent_tell_text(a, EVENT_STARTED, "culpritd %s on Linux %s, %s, %u %s", CULPRIT_VERSION,
+			name.release, a->config->shadow ? "shadow mode" : "enforcing",
+			a->n_policies, units_plural(a->n_policies, "policy", "policies"));
 	getrusage(RUSAGE_SELF, &usage);
 	a->wakeups_start = (uint64_t)usage.ru_nvcsw;
 	agent_notify_ready(a);

@@ -6,6 +6,7 @@
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
+#include "lib/units.h"
 #include "tell/json.h"
 #include "tell/log.h"
 
@@ -197,9 +198,9 @@ int agent_reload(struct agent *a, json_t *lines)
 	}
 	warn_of_lasting(a->config, new.config);
 	put_in_force(a, &new);
-	agent_tell_text(a, EVENT_CONFIG,
-			"the configuration was read again: %u policies, %u workloads",
-			a->n_policies, a->n_workloads);
+	agent_tell_text(a, EVENT_CONFIG, "the configuration was read again: %u %s, %u %s",
+			a->n_policies, units_plural(a->n_policies, "policy", "policies"),
+			a->n_workloads, units_plural(a->n_workloads, "workload", "workloads"));
 	agent_schedule(a);
 	return 0;
 }

@@ -239,3 +239,8 @@ void units_say_duration(uint64_t ns, char *buf, size_t size)
 	else
 		snprintf(buf, size, "%" PRIu64 " h", s / 3600);
 }
+
+const char *units_plural(uint64_t n, const char *one, const char *many)
+{
+	return n == 1 ? one : many;
+}

@@ -33,5 +33,7 @@ int units_parse_number(const char *text, uint64_t *value, const char **error);
 void units_print_duration(uint64_t ns, char *buf, size_t size);
 /* As people write it ("250 ms", "1.5 s", "1 h 30 min"): three digits, or two units. */
 void units_say_duration(uint64_t ns, char *buf, size_t size);
+/* The word for so many: `one` for 1, else `many`. */
+const char *units_plural(uint64_t n, const char *one, const char *many);
 
 #endif
