@@ -121,6 +121,13 @@ static void nonsense_on_the_command_line_is_refused_with_status_2(void **state)
 		assert_int_equal(access(agent_file("state"), F_OK), -1);
 	}
 	refused(2, "exclude one another", NULL, LIST("--check", "--release"), "");
+	/* agent_spawn_with() itself gives --config, which two of the modes do not listen to. */
+	refused(2, "--config: --release does not listen to it", NULL, LIST("--release"), "");
+	refused(2, "--config: --support does not listen to it", NULL, LIST("--support"), "");
+	refused(2, "--shadow: --check does not listen to it", NULL, LIST("--check", "--shadow"),
+		"");
+	refused(2, "--only: --check does not listen to it", NULL, LIST("--only", "/a", "--check"),
+		"");
 }
 
 static void who_may_not_is_told_so_before_anything_is_touched(void **state)

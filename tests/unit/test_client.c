@@ -387,6 +387,8 @@ static void wrong_usage_exits_2_with_one_line(void **state)
 		assert_one_line(r->err);
 	}
 	assert_has(run("exporter")->err, "not supported yet");
+	assert_int_equal(run_on("", "status")->status, 2);
+	assert_has(run_on("", "status")->err, "--socket '': name a socket");
 }
 
 static void help_is_there_for_the_program_and_each_verb(void **state)

@@ -12,6 +12,7 @@
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "lib/text.h"
+#include "lib/units.h"
 #include "tell/log.h"
 
 enum {
@@ -40,7 +41,7 @@ static const char usage_text[] =
 	"  --state-dir DIR    where the ledger is (default /run/culprit)\n"
 	"  --socket PATH      the control socket (default /run/culprit/control)\n"
 	"  --pin-dir DIR      where maps are pinned (default /sys/fs/bpf/culprit)\n"
-	"  --log-level LEVEL  error, warning, notice, info or debug\n"
+	"  --log-level LEVEL  error, warning, notice, info or debug; with any of these\n"
 	"  --source SENSE=S   force one source of a sense, as --support names them\n"
 	"\n"
 	"Runs in the foreground. Exit status: 0 done, 1 refused or failed, 2 usage or "
@@ -91,6 +92,23 @@ struct command_line {
 	struct options options;
 	enum mode mode;
 	bool json;
+	unsigned int given; /* GIVEN() of each option that stands there */
+};
+
+#define GIVEN(option) (1U << ((option)-OPT_CONFIG))
+
+/* What each mode listens to. --log-level goes with all of them. */
+static const struct {
+	const char *name;
+	unsigned int takes;
+} modes[] = {
+	[MODE_RUN] = { NULL, ~GIVEN(OPT_JSON) },
+	[MODE_CHECK] = { "--check", GIVEN(OPT_CHECK) | GIVEN(OPT_CONFIG) | GIVEN(OPT_LOG_LEVEL) },
+	[MODE_SUPPORT] = { "--support", GIVEN(OPT_SUPPORT) | GIVEN(OPT_JSON) | GIVEN(OPT_SOURCE) |
+						GIVEN(OPT_LOG_LEVEL) },
+	[MODE_RELEASE] = { "--release", GIVEN(OPT_RELEASE) | GIVEN(OPT_STATE_DIR) |
+						GIVEN(OPT_SOCKET) | GIVEN(OPT_PIN_DIR) |
+						GIVEN(OPT_LOG_LEVEL) },
 };
 
 __attribute__((format(printf, 1, 2))) static int bad_usage(const char *format, ...)
@@ -133,6 +151,22 @@ static int set_mode(struct command_line *c, enum mode mode, const char *name)
 	return EXIT_DONE;
 }
 
+/* What would change nothing was meant to change something. */
+static int check_given(const struct command_line *c)
+{
+	unsigned int surplus = c->given & ~modes[c->mode].takes;
+
+	for (const struct option *o = long_options; o->name; o++) {
+		if (o->val < OPT_CONFIG || !(surplus & GIVEN(o->val)))
+			continue;
+		if (c->mode == MODE_RUN)
+			return bad_usage("--%s: it goes with --support only", o->name);
+		return bad_usage("--%s: %s does not listen to it; leave it out", o->name,
+				 modes[c->mode].name);
+	}
+	return EXIT_DONE;
+}
+
 static bool to_is_made(const char *name)
 {
 	return strcmp(name, "--only") != 0;
@@ -163,6 +197,8 @@ static int handle(struct command_line *c, int option, const char *text)
 {
 	struct options *o = &c->options;
 
+	if (option >= OPT_CONFIG)
+		c->given |= GIVEN(option);
 	switch (option) {
 	case OPT_CONFIG:
 		if (!*optarg)
@@ -225,8 +261,9 @@ static int check(const struct options *o)
 
 	if (r < 0)
 		return EXIT_USAGE;
-	printf("%s: %u policies, %u workloads; the configuration is good\n", o->config_file,
-	       config->n_policies, config->n_workloads);
+	printf("%s: %u %s, %u %s; the configuration is good\n", o->config_file, config->n_policies,
+	       units_plural(config->n_policies, "policy", "policies"), config->n_workloads,
+	       units_plural(config->n_workloads, "workload", "workloads"));
 	config_free(config);
 	return EXIT_DONE;
 }
@@ -301,8 +338,9 @@ int main(int argc, char **argv)
 	}
 	if (optind < argc)
 		return bad_usage("'%s': culpritd takes options only", argv[optind]);
-	if (c.json && c.mode != MODE_SUPPORT)
-		return bad_usage("--json: it goes with --support only");
+	r = check_given(&c);
+	if (r)
+		return r;
 	log_open(c.options.log_level >= 0 ? c.options.log_level : LOG_INFO);
 	log_capture_libbpf();
 	switch (c.mode) {

@@ -114,6 +114,10 @@ int main(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {
 		switch (option) {
 		case 's':
+			if (!*optarg) {
+				cli_error("--socket '': name a socket; see culprit --help");
+				return CLI_USAGE;
+			}
 			cli.socket = optarg;
 			break;
 		case 'h':

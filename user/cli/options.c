@@ -125,6 +125,8 @@ static enum cli_status take_option(struct cli *cli, const struct cli_verb *verb,
 		cli->follow = true;
 		return CLI_DONE;
 	case 's':
+		if (!*optarg)
+			return usage_error(verb, "--socket '': name a socket", NULL);
 		cli->socket = optarg;
 		return CLI_DONE;
 	case 'S':
