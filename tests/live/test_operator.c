@@ -101,13 +101,14 @@ static void write_freeze(const char *cgroup, const char *value)
 
 static void every_kind_of_target_can_be_frozen_and_thawed_by_hand(void **state)
 {
-	char pid[32], unit[32];
-	const char *targets[] = { "hog", live_path("hog"), unit, pid };
+	char pid[32], unit[32], slash[128];
+	const char *targets[] = { "hog", live_path("hog"), slash, unit, pid };
 	pid_t process;
 
 	(void)state;
 	/* Others may have a cgroup called hog. */
 	snprintf(unit, sizeof(unit), "unit:hog-%d", (int)getpid());
+	snprintf(slash, sizeof(slash), "cgroup:%s//", live_path("hog"));
 	live_cgroup(strchr(unit, 'h'));
 	live_fork(strchr(unit, 'h'), load_sleep, NULL);
 	process = live_fork("front", load_sleep, NULL);
@@ -126,7 +127,7 @@ static void every_kind_of_target_can_be_frozen_and_thawed_by_hand(void **state)
 		    !client_said("is not held by culprit"))
 			fail_msg("thaw %s: twice", targets[i]);
 	}
-	assert_int_equal(agent_count_events("frozen", "operator"), 3);
+	assert_int_equal(agent_count_events("frozen", "operator"), 4);
 	assert_int_equal(agent_count_events("stopped", "operator"), 1);
 	assert_int_equal(agent_count_events("continued", "operator"), 1);
 	assert_int_equal(agent_stop(), 0);
@@ -143,6 +144,10 @@ static void what_cannot_be_done_is_refused_and_says_why(void **state)
 		{ "freeze", "pid:", "is no workload" },
 		{ "freeze", "pid:4194303", "is not there now" },
 		{ "freeze", "/", "outside `only`" },
+		{ "freeze", "cgroup:/", "outside `only`" },
+		{ "freeze", "//", "outside `only`" },
+		{ "freeze", "pid:1", "'pid:1' was not frozen: it is " },
+		{ "thaw", "pid:1", "is not held by culprit" },
 		{ "freeze", "empty", "nothing runs in it" },
 		{ "thaw", "hog", "someone else froze it" },
 		{ "freeze", "hog", "someone else has frozen" },

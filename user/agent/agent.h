@@ -371,6 +371,9 @@ extern const struct varlink_method control_methods[];
  * call is answered. */
 bool control_until(struct varlink_call *call, bool given, int64_t for_ms, uint64_t *until_ns);
 /* by_hand.c */
+/* A cgroup's path without what people may write around it ("cgroup:" and slashes at its end), in
+ * buf; any other name as it is. */
+const char *control_cgroup_name(const char *name, char *buf, size_t size);
 void control_freeze(void *agent, struct varlink_call *call, json_t *parameters);
 void control_thaw(void *agent, struct varlink_call *call, json_t *parameters);
 json_t *report_status(struct agent *a);

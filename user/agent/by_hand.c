@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 
 #include "agent/agent.h"
+#include "act/process.h"
 #include "lib/cleanup.h"
+#include "lib/procfs.h"
 #include "tell/json.h"
 
 /* --- what a name stands for --------------------------------------------------------------------
@@ -39,26 +42,52 @@ static void take_node(struct each_target *each, const struct tree_node *node)
 	take_target(each, &target);
 }
 
-static int take_process(struct agent *a, const char *text, struct each_target *each)
+/* Some kernels hide pid 1 from the census; what is asked for by its number is told all the same
+ * what it is. */
+static int find_in_proc(struct agent *a, struct target *target)
+{
+	/* Of a thread's id /proc knows something, too. */
+	_cleanup_close_ int pidfd = pidfd_open(target->pid, 0), dir = -1;
+	struct proc_stat st;
+	int r = pidfd < 0 ? -ESRCH : proc_read_stat(target->pid, &st);
+
+	if (r < 0)
+		return r;
+	target->start_time_ns = process_start_ns(&st);
+	memcpy(target->comm, st.comm, sizeof(target->comm));
+	r = proc_read_cgroup(target->pid, target->path, sizeof(target->path));
+	if (r < 0)
+		return r;
+	dir = cgroupfs_open_path(&a->cgroups, target->path);
+	target->cgroup = dir >= 0 ? cgroupfs_id(dir) : 0;
+	return 0;
+}
+
+static int find_process(struct agent *a, struct target *target)
 {
 	const struct culprit_process *list;
-	struct target target;
 	size_t count = 0;
+
+	if (!a->census || census_take(a->census, target->pid, &list, &count) < 0 || count == 0)
+		return find_in_proc(a, target);
+	target->cgroup = list[0].cgroup;
+	target->start_time_ns = list[0].start_time_ns;
+	memcpy(target->comm, list[0].comm, sizeof(target->comm));
+	(void)cgroupfs_path_of(&a->cgroups, target->cgroup, target->path, sizeof(target->path));
+	return 0;
+}
+
+static int take_process(struct agent *a, const char *text, struct each_target *each)
+{
+	struct target target = { .kind = TARGET_PROCESS };
 	char *end;
 	long pid = strtol(text, &end, 10);
 
 	if (*end || end == text || pid <= 0 || pid > INT32_MAX)
 		return -EINVAL;
-	if (!a->census || census_take(a->census, (pid_t)pid, &list, &count) < 0 || count == 0)
+	target.pid = (pid_t)pid;
+	if (find_process(a, &target) < 0)
 		return -ESRCH;
-	target = (struct target){
-		.kind = TARGET_PROCESS,
-		.cgroup = list[0].cgroup,
-		.pid = (pid_t)pid,
-		.start_time_ns = list[0].start_time_ns,
-	};
-	memcpy(target.comm, list[0].comm, sizeof(target.comm));
-	(void)cgroupfs_path_of(&a->cgroups, list[0].cgroup, target.path, sizeof(target.path));
 	take_target(each, &target);
 	return 0;
 }
@@ -72,11 +101,26 @@ static void match_unit(void *user, struct tree_node *node)
 		take_node(each, node);
 }
 
+const char *control_cgroup_name(const char *name, char *buf, size_t size)
+{
+	static const char prefix[] = "cgroup:";
+	size_t skip = strncmp(name, prefix, strlen(prefix)) == 0 ? strlen(prefix) : 0;
+	size_t end = strlen(name);
+
+	if (name[skip] != '/' || end >= size)
+		return name;
+	while (end > skip + 1 && name[end - 1] == '/')
+		end--;
+	snprintf(buf, size, "%.*s", (int)(end - skip), name + skip);
+	return buf;
+}
+
 /* -EINVAL: that is no name; -ESRCH: nothing of that name is there. */
 static int each_target(struct agent *a, const char *name, struct each_target *each)
 {
 	const struct agent_workload *w = workload_find(a, name);
 	const struct tree_node *node;
+	char path[PATH_MAX];
 
 	each->n = 0;
 	if (w) {
@@ -92,8 +136,7 @@ static int each_target(struct agent *a, const char *name, struct each_target *ea
 			tree_each(a->tree, match_unit, each);
 		return each->n ? 0 : -ESRCH;
 	}
-	if (strncmp(name, "cgroup:", 7) == 0)
-		name += 7;
+	name = control_cgroup_name(name, path, sizeof(path));
 	if (name[0] != '/')
 		return -EINVAL;
 	node = a->tree ? tree_find_path(a->tree, name) : NULL;

@@ -286,13 +286,14 @@ static void find_cgroup(struct agent *a, struct question *q)
 
 json_t *report_why(struct agent *a, const char *name, bool *known)
 {
-	struct question q = { .name = name };
+	struct question q = { 0 };
 	json_t *one, *array;
-	char *end;
+	char path[PATH_MAX], *end;
 
 	*known = true;
 	if (!name || !*name)
 		return answer_held(a);
+	q.name = control_cgroup_name(name, path, sizeof(path));
 	q.pid = (pid_t)strtol(strncmp(name, "pid:", 4) == 0 ? name + 4 : name, &end, 10);
 	if (*end)
 		q.pid = 0;

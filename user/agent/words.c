@@ -151,7 +151,9 @@ const char *hold_error_text(int error)
 	case EBUSY:
 		return "someone else has frozen or stopped it; it stays theirs";
 	case EPERM:
-		return "it is outside `only`, or the agent or one of its ancestors is in it";
+		return "it is outside `only`, or nothing is ever done to it (pid 1, kernel "
+		       "threads, "
+		       "the agent and the cgroups that it is in)";
 	case EACCES:
 		return "it is protected, or has something protected in it (culprit why tells what; "
 		       "see `protect` in culprit.conf)";
