@@ -116,6 +116,25 @@ static void what_others_thaw_against_one_policy_another_may_freeze(void **state)
 	assert_false(live_frozen("hog"));
 }
 
+static void what_others_thaw_of_the_operators_is_not_said_to_wait_for_a_signal(void **state)
+{
+	char error[128];
+	json_t *event, *reply;
+
+	(void)state;
+	agent_start(WORKLOAD);
+	reply = agent_call("Freeze", json_pack("{s:s}", "target", "hog"), error, sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	assert_true(live_until(live_is_frozen, "hog", 3000));
+	write_freeze("hog", "0");
+	event = agent_wait_event("external-thaw", "operator", 3000);
+	assert_null(strstr(json_string_value(json_object_get(event, "reason")), "signal"));
+	json_decref(event);
+	assert_int_equal(agent_stop(), 0);
+	assert_false(live_frozen("hog"));
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -123,6 +142,7 @@ int main(void)
 		T(what_others_thaw_is_frozen_again_once_and_then_left),
 		T(what_others_thaw_in_the_grace_time_is_frozen_when_the_signal_returns),
 		T(what_others_thaw_against_one_policy_another_may_freeze),
+		T(what_others_thaw_of_the_operators_is_not_said_to_wait_for_a_signal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

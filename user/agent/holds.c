@@ -514,10 +514,12 @@ static void thawed_by_others(struct agent *a, struct hold *h)
 		again |= speaks_again(holder);
 	}
 	tell_hold(a, h, claimant(a, h), EVENT_EXTERNAL_THAW,
-		  again ? "someone else let it go; in a second it is frozen again if the signal "
-			  "still holds"
-			: "someone else let it go; it is left to them until the signal has been "
-			  "quiet");
+		  again		     ? "someone else let it go; in a second it is frozen again if "
+				       "the signal still holds"
+		  : h->n_holders > 0 ? "someone else let it go; it is left to them until the "
+				       "signal has been quiet"
+				     : "someone else let it go; it is left to them (culprit freeze "
+				       "holds it again)");
 }
 
 /* The claim is over and about to be freed. What was done by hand is over with it; a policy whose
