@@ -425,6 +425,28 @@ static void files_that_somebody_removes_are_missed(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 }
 
+static bool misses_only(void *want)
+{
+	return degraded("only: there is no cgroup ") == (want ? 1 : 0);
+}
+
+static void an_only_that_names_no_cgroup_is_told_as_long_as_it_is_so(void **state)
+{
+	char later[128];
+
+	(void)state;
+	snprintf(later, sizeof(later), "%s", live_path("later"));
+	agent_start_with(NULL, LIST("--only", later), "");
+	assert_int_equal(degraded(later), 1);
+	assert_int_equal(logged_times(later), 1);
+	live_cgroup("later");
+	assert_true(live_until(misses_only, NULL, 4000));
+	live_rmdir("later");
+	assert_true(live_until(misses_only, "", 4000));
+	assert_int_equal(logged_times(later), 2);
+	assert_int_equal(agent_stop(), 0);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
@@ -439,6 +461,7 @@ int main(void)
 		T(a_ledger_that_cannot_be_written_means_no_new_action),
 		T(what_is_held_is_let_go_though_the_ledger_cannot_be_written),
 		T(files_that_somebody_removes_are_missed),
+		T(an_only_that_names_no_cgroup_is_told_as_long_as_it_is_so),
 		T(a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes),
 		T(what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it),
 	};

@@ -62,6 +62,19 @@ void agent_degraded_end(struct agent *a, enum degraded_for as_long)
 	a->n_degraded = kept;
 }
 
+void agent_check_only(struct agent *a)
+{
+	_cleanup_close_ int dir = cgroupfs_open_path(&a->cgroups, a->config->only);
+
+	if (dir == -ENOENT || dir == -ENOTDIR)
+		agent_degraded_for(a, DEGRADED_ONLY,
+				   "only: there is no cgroup %.140s now, so nothing is acted on; "
+				   "make it, or correct `only`",
+				   a->config->only);
+	else
+		agent_degraded_end(a, DEGRADED_ONLY);
+}
+
 /* --- telling -----------------------------------------------------------------------------------
  */
 
@@ -145,6 +158,7 @@ static void pulse(struct agent *a, uint64_t now)
 		agent_release_left(a);
 	spared_pulse(a, now);
 	look_after_files(a);
+	agent_check_only(a);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
 	if (a->tree)

@@ -53,6 +53,7 @@ enum degraded_for {
 	DEGRADED_RELOAD,  /* likewise; it was told as an event already */
 	DEGRADED_DEVICES, /* until all device nodes that are named are watched */
 	DEGRADED_LEDGER,  /* until what an earlier agent held has been let go */
+	DEGRADED_ONLY,	  /* until there is a cgroup that `only` names */
 };
 
 /* What the command line says; it beats the file, also after a reload. */
@@ -234,6 +235,8 @@ __attribute__((format(printf, 2, 3))) void agent_degraded(struct agent *a, const
 __attribute__((format(printf, 3, 4))) void
 agent_degraded_for(struct agent *a, enum degraded_for as_long, const char *format, ...);
 void agent_degraded_end(struct agent *a, enum degraded_for as_long);
+/* Says so while there is no cgroup that `only` names, for then nothing is acted on. */
+void agent_check_only(struct agent *a);
 /* Puts an event into the queue (shadow and time are filled in) and has it told soon. */
 void agent_tell(struct agent *a, struct event *event);
 /* An event that is about no target. */

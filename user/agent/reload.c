@@ -80,6 +80,8 @@ int config_build(struct agent *a)
 /* ... and connects it with the senses, once old states have been taken over. */
 void config_connect(struct agent *a)
 {
+	agent_degraded_end(a, DEGRADED_ONLY);
+	agent_check_only(a);
 	cpu_signal_build(a);
 	workloads_sort_in(a);
 	gpu_signal_build(a);
