@@ -359,6 +359,69 @@ static void an_open_of_the_device_freezes_the_job_and_its_close_thaws_it(void **
 	assert_int_equal(agent_stop(), 0);
 }
 
+/* Does the agent watch the node of this path? */
+static bool has_device(void *path)
+{
+	char error[128];
+	json_t *reply = agent_call("GetTop", NULL, error, sizeof(error));
+	const json_t *gpu;
+	bool found = false;
+	size_t i;
+
+	if (!reply)
+		fail_msg("GetTop: %s", error);
+	json_array_foreach (json_object_get(json_object_get(reply, "top"), "gpus"), i, gpu)
+		found |= strcmp(json_string_value(json_object_get(gpu, "device")), path) == 0;
+	json_decref(reply);
+	return found;
+}
+
+static bool has_no_device(void *path)
+{
+	return !has_device(path);
+}
+
+/* As /dev/dri, which is there from when the driver is loaded until it is unloaded. */
+static void a_node_in_a_directory_that_is_made_later_is_watched_at_once(void **state)
+{
+	char above[128], dir[160], node[192], config[1024];
+
+	(void)state;
+	live_cgroup("job");
+	live_cgroup("user");
+	snprintf(above, sizeof(above), "%s/later", live_nodedir());
+	snprintf(dir, sizeof(dir), "%s/x", above);
+	snprintf(node, sizeof(node), "%s/nvidia0", dir);
+	snprintf(config, sizeof(config),
+		 "[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\n"
+		 "devices = %s/nvidia[0-9]*, %s/*/card0\ngrace = 300ms\naction = freeze\n"
+		 "target = job\n",
+		 dir, above);
+	live_fork("job", load_spin, NULL);
+	agent_start(config);
+	for (int round = 0; round < 3; round++) {
+		pid_t user;
+
+		/* The agent is told of each of them, and waits for none. */
+		if (round == 0)
+			assert_int_equal(mkdir(above, 0755), 0);
+		assert_int_equal(mkdir(dir, 0755), 0);
+		snprintf(node, sizeof(node), "%s/%s", dir, round == 2 ? "card0" : "nvidia0");
+		stand_in_node(node);
+		assert_true(live_until(has_device, node, 2000));
+		user = live_fork("user", open_and_hold, node);
+		json_decref(agent_wait_event("frozen", "wanted", 3000));
+		assert_true(live_frozen("job"));
+		live_kill(user);
+		json_decref(agent_wait_event("thawed", "wanted", 3000));
+		assert_int_equal(unlink(node), 0);
+		assert_int_equal(rmdir(dir), 0);
+		assert_true(live_until(has_no_device, node, 2000));
+	}
+	assert_int_equal(agent_stop(), 0);
+	assert_int_equal(rmdir(above), 0);
+}
+
 static bool has_holder(void *unused)
 {
 	char error[128];
@@ -413,6 +476,7 @@ int main(void)
 		T(a_sense_without_a_source_leaves_the_rest_at_work),
 		T(a_broken_configuration_is_refused_with_status_2),
 		T(an_open_of_the_device_freezes_the_job_and_its_close_thaws_it),
+		T(a_node_in_a_directory_that_is_made_later_is_watched_at_once),
 		T(the_jobs_own_opens_do_not_count),
 	};
 

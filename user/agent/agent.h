@@ -204,7 +204,8 @@ struct agent {
 	bool gpu_wanted;
 	int devices_error; /* why not all device nodes that are named are watched; 0: they are */
 	uint64_t last_devices_ns;
-	sd_event_source *node_watches[16]; /* directories in which device nodes may appear */
+	sd_event_source *node_watches[16]; /* directories in which device nodes, or those of
+					    * others, may appear; the first so many are in use */
 };
 
 /* open.c: opens all in order; what is open when it fails is closed by agent_close(), which lets
@@ -323,6 +324,11 @@ uint64_t gpu_signal_next_ns(const struct agent *a);
 /* Attaches what costs others something only while an active policy needs it. After a policy was
  * paused or resumed. */
 void gpu_signal_want(struct agent *a);
+
+/* gpu_nodes.c */
+/* Lists the nodes that the policies name, and is told from then on when some come or go. Those in
+ * directories beyond the first 16 are noticed when this is called again. */
+void gpu_nodes_watch(struct agent *a);
 
 /* signal_thrash.c */
 void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *crossing);

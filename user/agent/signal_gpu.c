@@ -5,11 +5,9 @@
  * only asked who counts.
  */
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
@@ -119,72 +117,6 @@ void gpu_signal_change(void *agent, const struct gpu_change *change)
 	}
 }
 
-/* Which of the sense's devices these globs name. */
-static uint64_t devices_of(struct agent *a, uint64_t globs)
-{
-	uint64_t mask = 0;
-
-	for (unsigned int d = 0; d < gpu_device_count(a->gpu) && d < 64; d++) {
-		const struct gpu_device *device = gpu_device(a->gpu, d);
-
-		if (device && device->globs & globs)
-			mask |= 1ULL << d;
-	}
-	return mask;
-}
-
-/* Without a policy the usual nodes are watched, for `top`. */
-static const char *const usual[] = { "/dev/nvidia[0-9]*", NULL };
-
-/* Its place among the globs that are given to the sense; the configuration has no more of them. */
-static unsigned int place_of(const char *glob, const char **globs, unsigned int *n)
-{
-	unsigned int i = 0;
-
-	while (i < *n && strcmp(globs[i], glob) != 0)
-		i++;
-	if (i == *n && i < GPU_GLOBS)
-		globs[(*n)++] = glob;
-	return i;
-}
-
-/* Hands all policies' globs to the sense, each once, and learns which devices are whose. */
-static void set_devices(struct agent *a)
-{
-	const char *globs[GPU_GLOBS + 1];
-	unsigned int n = 0;
-	int r;
-
-	for (unsigned int i = 0; i < a->n_policies; i++)
-		for (char **d = a->policies[i].config->devices; d && *d; d++)
-			(void)place_of(*d, globs, &n);
-	globs[n] = NULL;
-	r = gpu_set_devices(a->gpu, n ? globs : usual);
-	for (unsigned int i = 0; i < a->n_policies; i++) {
-		uint64_t own = 0;
-
-		for (char **d = a->policies[i].config->devices; d && *d; d++)
-			own |= 1ULL << place_of(*d, globs, &n);
-		a->policies[i].devices = devices_of(a, own);
-	}
-	if (r > 0)
-		r = 0;
-	if (r == a->devices_error)
-		return;
-	a->devices_error = r;
-	agent_degraded_end(a, DEGRADED_DEVICES);
-	if (r == -E2BIG)
-		agent_degraded_for(a, DEGRADED_DEVICES,
-				   "devices: more than %d device nodes are named, and the others "
-				   "are not watched; write narrower globs",
-				   CULPRIT_GPU_DEVICES);
-	else if (r < 0)
-		agent_degraded_for(a, DEGRADED_DEVICES,
-				   "devices: the nodes could not be listed (%s), and new ones are "
-				   "not watched; it is tried again within a minute",
-				   strerror(-r));
-}
-
 static bool any_policy(const struct agent *a)
 {
 	for (unsigned int i = 0; i < a->n_policies; i++)
@@ -208,58 +140,11 @@ void gpu_signal_want(struct agent *a)
 		(void)gpu_settle(a->gpu, true);
 }
 
-/* A node appeared or went in a directory that some glob names. */
-static int on_nodes(sd_event_source *source, const struct inotify_event *event, void *agent)
-{
-	struct agent *a = agent;
-
-	(void)source;
-	for (unsigned int i = 0; event->len && i < a->n_policies; i++) {
-		for (char **d = a->policies[i].config->devices; d && *d; d++) {
-			const char *slash = strrchr(*d, '/');
-
-			if (fnmatch(slash + 1, event->name, 0) == 0) {
-				set_devices(a);
-				(void)gpu_settle(a->gpu, true);
-				agent_schedule(a);
-				return 0;
-			}
-		}
-	}
-	return 0;
-}
-
-/* Watches the directories of the globs; one that has a wildcard itself or does not exist yet is
- * read again once a minute only (see gpu_signal_tick). */
-static void watch_nodes(struct agent *a)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->node_watches); i++)
-		a->node_watches[i] = sd_event_source_unref(a->node_watches[i]);
-	for (unsigned int i = 0, n = 0; i < a->n_policies; i++) {
-		for (char **d = a->policies[i].config->devices; d && *d; d++) {
-			char dir[PATH_MAX];
-			char *slash;
-
-			snprintf(dir, sizeof(dir), "%s", *d);
-			slash = strrchr(dir, '/');
-			if (!slash || n == ARRAY_SIZE(a->node_watches))
-				continue;
-			*slash = '\0';
-			if (sd_event_add_inotify(a->event, &a->node_watches[n], *dir ? dir : "/",
-						 IN_CREATE | IN_DELETE | IN_MOVED_TO |
-							 IN_MOVED_FROM,
-						 on_nodes, a) >= 0)
-				n++;
-		}
-	}
-}
-
 void gpu_signal_build(struct agent *a)
 {
 	if (!a->gpu)
 		return;
-	set_devices(a);
-	watch_nodes(a);
+	gpu_nodes_watch(a);
 	gpu_signal_want(a);
 	if (any_policy(a))
 		(void)gpu_settle(a->gpu, true);
@@ -281,7 +166,7 @@ void gpu_signal_tick(struct agent *a, uint64_t now_ns)
 		return;
 	if (now_ns >= a->last_devices_ns + 60 * NSEC_PER_SEC) {
 		a->last_devices_ns = now_ns;
-		set_devices(a);
+		gpu_nodes_watch(a);
 	}
 	/* Descriptors travel (fork, SCM_RIGHTS, pidfd_getfd) only from one who holds one, so all
 	 * are walked only while somebody does; or when no event would tell us of opens. */
