@@ -183,6 +183,49 @@ static void the_newborn_and_the_dead_kept_at_most_what_they_had(void **state)
 	assert_int_equal(thrash_churn(NULL, NULL, 50), 50);
 }
 
+/* A parent that was swapped out; its children read what they have from it, and are gone. */
+static void a_short_life_may_read_what_its_cgroup_had_out_but_once(void **state)
+{
+	const struct culprit_process parent = {
+		.tgid = 5, .start_time_ns = 1, .cgroup = 77, .swap_pages = 1000
+	};
+	const struct thrash_swapin s[] = {
+		{ .tgid = 5, .start_time_ns = 1, .cgroup = 77, .swapin_pages = 5000 },
+		{ .tgid = 10, .start_time_ns = 60 * MS, .cgroup = 77, .swapin_pages = 900 },
+		{ .tgid = 11, .start_time_ns = 70 * MS, .cgroup = 77, .swapin_pages = 900 },
+		{ .tgid = 12, .start_time_ns = 80 * MS, .cgroup = 78, .swapin_pages = 900 },
+	};
+	struct thrash_sample before = { .time_ns = 5000 * MS,
+					.processes = &parent,
+					.n_processes = 1,
+					.swapins = s,
+					.n_swapins = 1 };
+	struct thrash_sample now = before;
+	struct thrash_verdict v;
+
+	(void)state;
+	now.time_ns += 150 * MS;
+	now.n_swapins = 2;
+	now.swapin_pages = now.swapout_pages = 3000;
+	thrash_judge(&before, &now, &by_default, &v);
+	assert_int_equal(v.churn_pages, 0);
+	assert_false(v.confirmed);
+	/* The second one reads again what must have gone out again. */
+	now.n_swapins = 3;
+	thrash_judge(&before, &now, &by_default, &v);
+	assert_int_equal(v.churn_pages, 800);
+	assert_true(v.confirmed);
+	/* The same from look to look. */
+	before.n_swapins = 2;
+	thrash_judge(&before, &now, &by_default, &v);
+	assert_int_equal(v.churn_pages, 800);
+	/* In the other's cgroup nobody had anything out. */
+	before.n_swapins = 3;
+	now.n_swapins = 4;
+	thrash_judge(&before, &now, &by_default, &v);
+	assert_int_equal(v.churn_pages, 900);
+}
+
 static void another_process_with_the_same_pid_is_another(void **state)
 {
 	const struct culprit_process list[] = { { .tgid = 3, .start_time_ns = 50 * MS },
@@ -254,6 +297,7 @@ int main(void)
 		cmocka_unit_test(counters_that_go_backwards_have_not_moved),
 		cmocka_unit_test(churn_is_what_did_not_stay),
 		cmocka_unit_test(the_newborn_and_the_dead_kept_at_most_what_they_had),
+		cmocka_unit_test(a_short_life_may_read_what_its_cgroup_had_out_but_once),
 		cmocka_unit_test(another_process_with_the_same_pid_is_another),
 		cmocka_unit_test(a_start_time_of_proc_is_the_same_to_the_tick),
 		cmocka_unit_test(a_kept_look_outlives_its_arrays),

@@ -119,6 +119,7 @@ static void add_living(struct choosing *ch)
 static void add_dead(struct choosing *ch)
 {
 	const struct thrash_sample *now = ch->looks->now, *before = ch->looks->before;
+	struct thrash_heirs heirs = { 0 };
 
 	for (size_t i = 0; i < now->n_swapins; i++) {
 		const struct thrash_swapin *s = &now->swapins[i];
@@ -129,8 +130,7 @@ static void add_dead(struct choosing *ch)
 			continue;
 		*e = (struct offender_entry){ .c = { .cgroup = s->cgroup, .swapin_pages = delta },
 					      .dead = true };
-		e->c.churn_pages =
-			thrash_churn(thrash_find(before, s->tgid, s->start_time_ns), NULL, delta);
+		e->c.churn_pages = thrash_churn_of(before, now, s, &heirs);
 		ch->count++;
 	}
 }

@@ -92,27 +92,67 @@ static uint64_t pages_kept(const struct culprit_process *before, const struct cu
 	return before ? before->swap_pages : 0;
 }
 
+/* Readahead brings in neighbours that belong to others, so that a reader, too, has some pages that
+ * do not match: it is one as long as most of them do. */
+static uint64_t churn_beyond(uint64_t kept_pages, uint64_t swapin_pages)
+{
+	uint64_t churn = swapin_pages - min_pages(swapin_pages, kept_pages);
+
+	return churn >= swapin_pages - churn ? churn : 0;
+}
+
 uint64_t thrash_churn(const struct culprit_process *before, const struct culprit_process *now,
 		      uint64_t swapin_pages)
 {
-	uint64_t churn = swapin_pages - min_pages(swapin_pages, pages_kept(before, now));
+	return churn_beyond(pages_kept(before, now), swapin_pages);
+}
 
-	/* Readahead brings in neighbours that belong to others, so that a reader, too, has some
-	 * pages that do not match: it is one as long as most of them do. */
-	return churn >= swapin_pages - churn ? churn : 0;
+/*
+ * A fork has its parent's swap entries, too, and the pages that it reads stay in the swap cache for
+ * the others: a shell that was idle for long forks once, and that is no thrash. Who the parent was
+ * is not known any more; most forks stay in their cgroup. As nobody has to read them twice, what
+ * those who are dead by now have read counts against it.
+ */
+static uint64_t inheritable(const struct thrash_sample *before, uint64_t cgroup)
+{
+	uint64_t most = 0, read = 0;
+
+	for (size_t i = 0; i < before->n_processes; i++)
+		if (before->processes[i].cgroup == cgroup && before->processes[i].swap_pages > most)
+			most = before->processes[i].swap_pages;
+	for (size_t i = 0; most && i < before->n_swapins; i++) {
+		const struct thrash_swapin *s = &before->swapins[i];
+
+		if (s->cgroup == cgroup && !thrash_find(before, s->tgid, s->start_time_ns))
+			read += s->swapin_pages;
+	}
+	return rise(read, most);
+}
+
+uint64_t thrash_churn_of(const struct thrash_sample *before, const struct thrash_sample *now,
+			 const struct thrash_swapin *s, struct thrash_heirs *heirs)
+{
+	const struct culprit_process *then = thrash_find(before, s->tgid, s->start_time_ns);
+	const struct culprit_process *is = thrash_find(now, s->tgid, s->start_time_ns);
+	uint64_t swapin_pages = thrash_swapin_delta(before, s), kept;
+
+	/* One that was dead at the first look already swaps in nothing any more. */
+	if (then || is || swapin_pages == 0)
+		return thrash_churn(then, is, swapin_pages);
+	if (!heirs->known || heirs->cgroup != s->cgroup)
+		*heirs = (struct thrash_heirs){ true, s->cgroup, inheritable(before, s->cgroup) };
+	kept = min_pages(swapin_pages, heirs->left_pages);
+	heirs->left_pages -= kept;
+	return churn_beyond(kept, swapin_pages);
 }
 
 static uint64_t total_churn(const struct thrash_sample *before, const struct thrash_sample *now)
 {
+	struct thrash_heirs heirs = { 0 };
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < now->n_swapins; i++) {
-		const struct thrash_swapin *s = &now->swapins[i];
-
-		sum += thrash_churn(thrash_find(before, s->tgid, s->start_time_ns),
-				    thrash_find(now, s->tgid, s->start_time_ns),
-				    thrash_swapin_delta(before, s));
-	}
+	for (size_t i = 0; i < now->n_swapins; i++)
+		sum += thrash_churn_of(before, now, &now->swapins[i], &heirs);
 	return sum;
 }
 

@@ -66,6 +66,16 @@ void thrash_judge(const struct thrash_sample *before, const struct thrash_sample
  * when it was not there yet, or is not any more. */
 uint64_t thrash_churn(const struct culprit_process *before, const struct culprit_process *now,
 		      uint64_t swapin_pages);
+/* What is left of a cgroup's swap entries for those that were born and died between the looks to
+ * have read. Zeroed at the first one. */
+struct thrash_heirs {
+	bool known;
+	uint64_t cgroup, left_pages;
+};
+
+/* The same for each entry of now->swapins in turn. */
+uint64_t thrash_churn_of(const struct thrash_sample *before, const struct thrash_sample *now,
+			 const struct thrash_swapin *s, struct thrash_heirs *heirs);
 uint64_t thrash_swapin_delta(const struct thrash_sample *before, const struct thrash_swapin *now);
 
 /* The record of this process (not of another with the same pid), or NULL. A NULL sample has none.
