@@ -65,11 +65,23 @@ remove_cgroup() { # DIR: bottom up; a killed task leaves its cgroup a little lat
 loop_devices() { losetup -n -O NAME -j "$tmp/swap" 2>/dev/null || true; }
 swap_in_use() { awk -v s="$1" '$1 == s { found = 1 } END { exit !found }' /proc/swaps; }
 
+# The pages of others come back with it, and one whose cgroup is at its limit may have no room for them just now.
+turn_off_swap() { # FILE
+	local attempt
+	for attempt in {1..40}; do
+		if ! swap_in_use "$1" || swapoff "$1" 2>/dev/null; then
+			return
+		fi
+		sleep 0.5
+	done
+	echo "demo: $1 is still in use as swap; turn it off with: swapoff $1" >&2
+}
+
 remove_swap() {
 	local loop
-	! swap_in_use "$tmp/swap" || swapoff "$tmp/swap" || true
+	turn_off_swap "$tmp/swap"
 	for loop in $(loop_devices); do
-		! swap_in_use "$loop" || swapoff "$loop" || true
+		turn_off_swap "$loop"
 		losetup -d "$loop" || true
 	done
 }

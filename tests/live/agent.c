@@ -20,6 +20,11 @@
 #include "lib/clock.h"
 #include "live.h"
 
+const char agent_hog_yields[] = "[workload hog]\ncgroup = %s/hog\n"
+				"[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
+				"window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
+				"action = freeze\ntarget = hog\n";
+
 static struct {
 	pid_t pid;
 	size_t waited;	    /* how many events, in the agent's order, were looked at */

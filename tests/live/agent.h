@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* What most tests need: "hog" is frozen while "front" uses more than 0.04 CPUs; grace 300 ms. */
+extern const char agent_hog_yields[];
+
 /* Starts culpritd with this configuration (the [agent] section is written by this function; `text`
  * is a printf format whose %s all stand for the test root's path) and waits until it answers. */
 pid_t agent_start(const char *text);

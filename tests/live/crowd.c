@@ -67,14 +67,9 @@ uint64_t crowd_last_ran_ns(const struct crowd *crowd)
 	return last;
 }
 
-static bool frozen(void *cgroup)
-{
-	return live_frozen(cgroup);
-}
-
 bool crowd_wait_frozen(const struct crowd *crowd, unsigned int timeout_ms)
 {
-	return live_until(frozen, (void *)crowd->cgroup, timeout_ms);
+	return live_until(live_is_frozen, (void *)crowd->cgroup, timeout_ms);
 }
 
 bool crowd_wait_running(const struct crowd *crowd, unsigned int timeout_ms)

@@ -233,6 +233,16 @@ bool live_frozen(const char *name)
 	return live_cgroup_key(name, "cgroup.events", "frozen") == 1;
 }
 
+bool live_is_frozen(void *name)
+{
+	return live_frozen(name);
+}
+
+bool live_is_thawed(void *name)
+{
+	return !live_frozen(name);
+}
+
 static void remember(pid_t pid)
 {
 	for (unsigned int i = 0; i < live.n_children; i++) {

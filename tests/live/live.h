@@ -52,6 +52,9 @@ int load_spin_ms(void *milliseconds); /* (void *)(uintptr_t)ms of CPU time, then
 
 /* Calls test(arg) every millisecond until it is true or the time is over. */
 bool live_until(bool (*test)(void *arg), void *arg, unsigned int timeout_ms);
+/* For it: live_frozen(name), and that it is not. */
+bool live_is_frozen(void *name);
+bool live_is_thawed(void *name);
 
 /* $CULPRIT_BUILD/culpritd and so on (default build/). */
 const char *live_program(const char *name);

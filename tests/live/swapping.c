@@ -52,12 +52,23 @@ static int run(const char *command, char *line, size_t size)
 	return status == 0 ? 0 : -1;
 }
 
+/* The pages of others come back with it, and one whose cgroup is at its limit has no room for them
+ * just now (-ENOMEM). */
+static bool swap_is_off(void *error)
+{
+	if (swapoff(swapped_on()) == 0)
+		return true;
+	*(int *)error = errno;
+	return false;
+}
+
 void live_swap_off(void)
 {
 	char command[128], line[128];
+	int error;
 
-	if (swap.on && swapoff(swapped_on()) < 0)
-		fprintf(stderr, "live: swapoff %s: %s\n", swapped_on(), strerror(errno));
+	if (swap.on && !live_until(swap_is_off, &error, 20000))
+		fprintf(stderr, "live: swapoff %s: %s\n", swapped_on(), strerror(error));
 	swap.on = false;
 	if (swap.device[0]) {
 		snprintf(command, sizeof(command), "losetup -d %s", swap.device);

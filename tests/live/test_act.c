@@ -31,6 +31,16 @@ static int setup(void **state)
 	return mini_start(m);
 }
 
+/* With no look that ACT_SLOW would bring. */
+static int setup_patient(void **state)
+{
+	struct mini *m = calloc(1, sizeof(*m));
+
+	*state = m;
+	m->options.slow_ns = 3600 * NSEC_PER_SEC;
+	return mini_start(m);
+}
+
 static int teardown(void **state)
 {
 	struct mini *m = *state;
@@ -203,6 +213,31 @@ static void a_process_that_cannot_stop_is_told_as_slow_and_held_later(void **sta
 	waitpid(pid, NULL, 0);
 	close(fds[0]);
 	close(fds[1]);
+}
+
+static void a_thaw_by_others_before_it_was_frozen_is_noticed_without_a_pulse(void **state)
+{
+	struct mini *m = *state;
+	_cleanup_close_ int dir = -1;
+	struct claim *claim;
+	pid_t pids[16];
+	uint64_t id;
+
+	/* Many, so that they are not all frozen when the other hand comes. */
+	id = busy_cgroup("hasty", load_spin, &pids[0]);
+	for (size_t i = 1; i < ARRAY_SIZE(pids); i++)
+		pids[i] = live_fork("hasty", load_spin, NULL);
+	dir = cgroupfs_open_id(live_fs(), id);
+	assert_true(dir >= 0);
+	/* Where that hand comes too late the kernel's own event tells. */
+	for (int i = 0; i < 5; i++) {
+		claim = mini_freeze(m, id);
+		assert_int_equal(cgroupfs_write(dir, "cgroup.freeze", "0"), 0);
+		assert_true(mini_told(m, ACT_EXTERNAL_THAW, claim->id));
+		assert_int_equal(act_undo(m->act, claim), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
+		live_kill(pids[i]);
 }
 
 static void a_second_claim_on_the_same_target_gives_the_first(void **state)
@@ -430,7 +465,7 @@ static void a_thaw_by_someone_else_is_noticed_and_not_fought(void **state)
 
 	/* What the operator freezes now is the operator's: our undoing leaves it. */
 	mini_write_freeze("external", "1");
-	assert_int_equal(act_refreeze(m->act, claim), -EBUSY);
+	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), -EBUSY);
 	assert_int_equal(act_undo(m->act, claim), 0);
 	assert_true(mini_asked_to_freeze("external"));
 	mini_write_freeze("external", "0");
@@ -445,12 +480,12 @@ static void what_was_let_go_can_be_frozen_again(void **state)
 	uint64_t id = busy_cgroup("again", load_sleep, &pid);
 
 	claim = mini_freeze(m, id);
-	assert_int_equal(act_refreeze(m->act, claim), -EINVAL);
+	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), -EINVAL);
 	assert_true(mini_told(m, ACT_HELD, claim->id));
 	mini_write_freeze("again", "0");
 	assert_true(mini_told(m, ACT_EXTERNAL_THAW, claim->id));
 	m->n_told = 0;
-	assert_int_equal(act_refreeze(m->act, claim), 0);
+	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), 0);
 	assert_true(mini_told(m, ACT_HELD, claim->id));
 	assert_true(live_frozen("again"));
 	mini_write_freeze("again", "0");
@@ -495,7 +530,7 @@ static void a_process_continued_by_someone_else_is_noticed_at_the_pulse(void **s
 	kill(pid, SIGCONT);
 	assert_true(mini_until(m, external_told, m));
 	assert_int_equal(claim->external_thaws, 1);
-	assert_int_equal(act_refreeze(m->act, claim), 0);
+	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), 0);
 	assert_true(mini_until(m, is_stopped, &pid));
 	assert_int_equal(act_undo(m->act, claim), 0);
 	assert_true(live_until(runs, &pid, 1000));
@@ -927,6 +962,9 @@ int main(void)
 		test_with_agent(what_is_ready_is_outside_only_all_the_same),
 		test_with_agent(a_stop_is_verified_and_undone),
 		test_with_agent(a_process_that_cannot_stop_is_told_as_slow_and_held_later),
+		cmocka_unit_test_setup_teardown(
+			a_thaw_by_others_before_it_was_frozen_is_noticed_without_a_pulse,
+			setup_patient, teardown),
 		test_with_agent(a_second_claim_on_the_same_target_gives_the_first),
 		test_with_agent(claims_are_listed_by_age),
 		test_with_agent(freeing_undoes_everything),

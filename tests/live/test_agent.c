@@ -21,21 +21,6 @@
 #include "live.h"
 #include "stand_in.h"
 
-static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
-				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
-				 "window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
-				 "action = freeze\ntarget = hog\n";
-
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int teardown(void **state)
 {
 	(void)state;
@@ -52,7 +37,7 @@ static void a_crossed_cpu_budget_freezes_the_target_and_quiet_thaws_it(void **st
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_spin, NULL);
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	assert_false(live_frozen("hog"));
 	front = live_fork("front", load_spin, NULL);
 	event = agent_wait_event("frozen", "front-first", 5000);
@@ -78,11 +63,11 @@ static void sigterm_thaws_and_leaves_nothing(void **state)
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_spin, NULL);
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	snprintf(pins, sizeof(pins), "/sys/fs/bpf/culprit-test-%d", (int)getpid());
 	assert_int_equal(access(pins, F_OK), 0);
 	live_fork("front", load_spin, NULL);
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	assert_int_equal(agent_stop(), 0);
 	assert_false(live_frozen("hog"));
 	assert_int_equal(access(pins, F_OK), -1);
@@ -98,11 +83,11 @@ static void sigkill_of_the_agent_thaws_within_100_ms(void **state)
 	for (int i = 0; i < 5; i++) {
 		pid_t front;
 
-		agent_start(cpu_config);
+		agent_start(agent_hog_yields);
 		front = live_fork("front", load_spin, NULL);
-		assert_true(live_until(frozen, "hog", 5000));
+		assert_true(live_until(live_is_frozen, "hog", 5000));
 		live_kill(agent_pid());
-		assert_true(live_until(thawed, "hog", 100));
+		assert_true(live_until(live_is_thawed, "hog", 100));
 		live_kill(front);
 	}
 }
@@ -118,8 +103,8 @@ static void what_the_operator_froze_stays_frozen(void **state)
 	dir = cgroupfs_open_path(live_fs(), live_path("hog"));
 	assert_true(dir >= 0);
 	assert_int_equal(cgroupfs_write(dir, "cgroup.freeze", "1"), 0);
-	assert_true(live_until(frozen, "hog", 1000));
-	agent_start(cpu_config);
+	assert_true(live_until(live_is_frozen, "hog", 1000));
+	agent_start(agent_hog_yields);
 	live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("refused", "front-first", 5000));
 	assert_int_equal(agent_stop(), 0);
@@ -135,7 +120,7 @@ static void nothing_outside_only_is_touched(void **state)
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_spin, NULL);
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	reply = agent_call("Freeze", json_pack("{s:s}", "target", "/"), error, sizeof(error));
 	assert_null(reply);
 	assert_string_equal(error, "io.culprit.Agent.Refused");
@@ -151,7 +136,7 @@ static void a_hand_freeze_holds_for_its_time(void **state)
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_spin, NULL);
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	reply = agent_call("Freeze", json_pack("{s:s,s:i}", "target", "hog", "for_ms", 500), error,
 			   sizeof(error));
 	assert_non_null(reply);
@@ -173,13 +158,13 @@ static void thaw_keeps_the_policy_off_until_it_was_quiet(void **state)
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_spin, NULL);
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	front = live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "front-first", 5000));
 	reply = agent_call("Thaw", json_pack("{s:s}", "target", "hog"), error, sizeof(error));
 	assert_non_null(reply);
 	json_decref(reply);
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	/* The signal still holds; five ticks later nothing has been frozen again. */
 	usleep(500 * 1000);
 	assert_false(live_frozen("hog"));
@@ -199,20 +184,20 @@ static void pause_releases_and_resume_acts_again(void **state)
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_spin, NULL);
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "front-first", 5000));
 	reply = agent_call("Pause", json_pack("{s:s}", "policy", "front-first"), error,
 			   sizeof(error));
 	assert_non_null(reply);
 	json_decref(reply);
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	agent_policy_state("front-first", state_name, sizeof(state_name));
 	assert_string_equal(state_name, "paused");
 	reply = agent_call("Resume", json_object(), error, sizeof(error));
 	assert_non_null(reply);
 	json_decref(reply);
-	assert_true(live_until(frozen, "hog", 3000));
+	assert_true(live_until(live_is_frozen, "hog", 3000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -225,7 +210,7 @@ static void shadow_mode_tells_and_touches_nothing(void **state)
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_spin, NULL);
-	snprintf(config, sizeof(config), "mode = shadow\n%s", cpu_config);
+	snprintf(config, sizeof(config), "mode = shadow\n%s", agent_hog_yields);
 	agent_start(config);
 	live_fork("front", load_spin, NULL);
 	event = agent_wait_event("frozen", "front-first", 5000);
@@ -241,14 +226,14 @@ static void a_target_that_appears_later_is_waited_for_and_held(void **state)
 
 	(void)state;
 	live_cgroup("front");
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	agent_policy_state("front-first", name, sizeof(name));
 	assert_string_equal(name, "waiting");
 	live_fork("front", load_spin, NULL);
 	usleep(500 * 1000);
 	live_cgroup("hog");
 	live_fork("hog", load_spin, NULL);
-	assert_true(live_until(frozen, "hog", 1000));
+	assert_true(live_until(live_is_frozen, "hog", 1000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -261,7 +246,7 @@ static void reload_without_the_policy_releases_and_with_errors_keeps_the_old_one
 	live_cgroup("hog");
 	live_cgroup("front");
 	live_fork("hog", load_spin, NULL);
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "front-first", 5000));
 	agent_write_config("[policy broken]\nsignal = none\n");
@@ -272,7 +257,7 @@ static void reload_without_the_policy_releases_and_with_errors_keeps_the_old_one
 	reply = agent_call("Reload", NULL, error, sizeof(error));
 	assert_non_null(reply);
 	json_decref(reply);
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -312,7 +297,7 @@ static void a_sense_without_a_source_leaves_the_rest_at_work(void **state)
 		 "%s[policy wanted]\nsignal = gpu\ndevices = %s\naction = freeze\n"
 		 "target = hog\n[policy thrashing]\nsignal = thrash\naction = freeze\n"
 		 "target = offender\n",
-		 cpu_config, node_path());
+		 agent_hog_yields, node_path());
 	stand_in_node(node_path());
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
 		pid_t front;

@@ -14,24 +14,10 @@
 #include "agent.h"
 #include "lib/cleanup.h"
 #include "live.h"
+#include "mini.h"
 #include "sense/support.h"
 
 #define LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
-static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
-				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
-				 "window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
-				 "action = freeze\ntarget = hog\n";
-
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
 
 static int teardown(void **state)
 {
@@ -106,19 +92,30 @@ static unsigned int logged_times(const char *text)
 /* Starts the agent in a mount namespace of its own, after this shell command. */
 static void start_after(const char *command, const char *text)
 {
-	char script[512];
+	char script[PATH_MAX + 128];
 
 	snprintf(script, sizeof(script), "%s && exec \"$@\"", command);
 	agent_start_with(LIST("unshare", "-m", "sh", "-c", script, "sh"), NULL, text);
+}
+
+/* Runs it in the agent's mount namespace. */
+static void in_its_namespace(const char *command)
+{
+	char pid[32];
+	char *const argv[] = { "nsenter", "-m", "-t", pid, "sh", "-c", (char *)(uintptr_t)command,
+			       NULL };
+
+	snprintf(pid, sizeof(pid), "%d", (int)agent_pid());
+	assert_int_equal(live_wait(live_exec(NULL, NULL, argv)), 0);
 }
 
 static void it_still_freezes_and_thaws(void)
 {
 	pid_t front = live_fork("front", load_spin, NULL);
 
-	assert_true(live_until(frozen, "hog", 8000));
+	assert_true(live_until(live_is_frozen, "hog", 8000));
 	live_kill(front);
-	assert_true(live_until(thawed, "hog", 8000));
+	assert_true(live_until(live_is_thawed, "hog", 8000));
 }
 
 static void make_cgroups(void)
@@ -140,7 +137,7 @@ static void without_a_bpffs_the_maps_are_not_pinned(void **state)
 {
 	(void)state;
 	make_cgroups();
-	start_after("mount -t tmpfs none /sys/fs/bpf", cpu_config);
+	start_after("mount -t tmpfs none /sys/fs/bpf", agent_hog_yields);
 	assert_int_equal(degraded("no bpffs"), 1);
 	assert_int_equal(logged_times("no bpffs"), 1);
 	it_still_freezes_and_thaws();
@@ -151,7 +148,7 @@ static void without_btf_cpu_time_is_polled_and_the_rest_says_blind(void **state)
 {
 	(void)state;
 	make_cgroups();
-	start_after("mount -t tmpfs none /sys/kernel/btf", cpu_config);
+	start_after("mount -t tmpfs none /sys/kernel/btf", agent_hog_yields);
 	assert_int_equal(degraded("no BTF"), 1);
 	assert_int_equal(logged_times("no BTF"), 1);
 	assert_int_equal(degraded("the gpu sense has no source"), 1);
@@ -230,7 +227,7 @@ static void a_ledger_that_cannot_be_written_means_no_new_action(void **state)
 	make_cgroups();
 	/* Its log through a pipe, which has no size that could be limited. */
 	agent_start_with(LIST("bash", "-c", "exec \"$@\" 2> >(exec cat)", "bash"), NULL,
-			 cpu_config);
+			 agent_hog_yields);
 	set_file_limit(0);
 	front = live_fork("front", load_spin, NULL);
 	event = agent_wait_event("error", "front-first", 5000);
@@ -244,9 +241,9 @@ static void a_ledger_that_cannot_be_written_means_no_new_action(void **state)
 	assert_false(live_frozen("hog"));
 	assert_int_equal(logged_times("the ledger cannot be written"), 1);
 	set_file_limit(RLIM_INFINITY);
-	assert_true(live_until(frozen, "hog", 2000));
+	assert_true(live_until(live_is_frozen, "hog", 2000));
 	live_kill(front);
-	assert_true(live_until(thawed, "hog", 3000));
+	assert_true(live_until(live_is_thawed, "hog", 3000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -256,12 +253,12 @@ static void what_is_held_is_let_go_though_the_ledger_cannot_be_written(void **st
 
 	(void)state;
 	make_cgroups();
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	front = live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "front-first", 5000));
 	set_file_limit(0);
 	live_kill(front);
-	assert_true(live_until(thawed, "hog", 3000));
+	assert_true(live_until(live_is_thawed, "hog", 3000));
 	assert_true(live_until(quiet, "front-first", 3000));
 	set_file_limit(RLIM_INFINITY);
 	json_decref(agent_wait_event("thawed", "front-first", 4000));
@@ -336,7 +333,7 @@ static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **s
 
 	(void)state;
 	make_cgroups();
-	agent_start(cpu_config);
+	agent_start(agent_hog_yields);
 	live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "front-first", 5000));
 	old = guardian();
@@ -353,7 +350,79 @@ static void a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes(void **s
 	assert_true(live_frozen("hog"));
 	assert_true(agent_logged("guardian"));
 	live_kill(agent_pid());
-	assert_true(live_until(thawed, "hog", 100));
+	assert_true(live_until(live_is_thawed, "hog", 100));
+}
+
+/* As an agent leaves it that was killed together with its guardian. */
+static void leave_frozen(const char *name, uint64_t cgroup)
+{
+	struct claim claim = { .id = 7, .action = CLAIM_FREEZE, .holds = true, .policy = "gone" };
+	char what[PATH_MAX];
+	pid_t holder;
+	struct ledger *ledger;
+
+	claim.target = mini_cgroup_target(cgroup);
+	assert_int_equal(ledger_open(&ledger, mini_state_dir(), &holder, what, sizeof(what)), 0);
+	assert_int_equal(ledger_write(ledger, &claim), 0);
+	ledger_close(ledger);
+	mini_write_freeze(name, "1");
+	assert_true(live_until(live_is_frozen, (void *)(uintptr_t)name, 2000));
+}
+
+static void what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it(void **state)
+{
+	char readonly[PATH_MAX + 64], writable[PATH_MAX + 64];
+	uint64_t id;
+
+	(void)state;
+	id = live_cgroup("hog");
+	live_fork("hog", load_spin, NULL);
+	snprintf(readonly, sizeof(readonly), "mount -o remount,bind,ro %s", live_fs()->mount);
+	snprintf(writable, sizeof(writable), "mount -o remount,bind,rw %s", live_fs()->mount);
+	leave_frozen("hog", id);
+	start_after(readonly, "");
+	json_decref(agent_wait_event("error", "gone", 2000));
+	assert_int_equal(degraded("an earlier agent held"), 1);
+	/* Nor does the guardian forget it. */
+	live_kill(agent_pid());
+	start_after(readonly, "");
+	json_decref(agent_wait_event("error", "gone", 2000));
+	assert_true(live_frozen("hog"));
+	usleep(1500 * 1000);
+	assert_int_equal(agent_count_events("error", "gone"), 1);
+	in_its_namespace(writable);
+	json_decref(agent_wait_event("recovered", "gone", 5000));
+	assert_false(live_frozen("hog"));
+	assert_int_equal(degraded("an earlier agent held"), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static bool socket_is_back(void *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+static void files_that_somebody_removes_are_missed(void **state)
+{
+	char path[256], error[128];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_sleep, NULL);
+	agent_start(agent_hog_yields);
+	snprintf(path, sizeof(path), "%s", agent_file("control"));
+	assert_int_equal(unlink(path), 0);
+	assert_true(live_until(socket_is_back, path, 5000));
+	assert_int_equal(unlink(agent_file("state/ledger")), 0);
+	/* It answers at the new socket, and holds nothing that a new agent could not find. */
+	assert_null(agent_call("Freeze", json_pack("{s:s}", "target", live_path("hog")), error,
+			       sizeof(error)));
+	assert_string_equal(error, "io.culprit.Agent.Refused");
+	assert_false(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+	assert_int_equal(access(path, F_OK), -1);
 }
 
 int main(void)
@@ -369,7 +438,9 @@ int main(void)
 		T(a_forced_source_that_fails_leaves_the_others_alone),
 		T(a_ledger_that_cannot_be_written_means_no_new_action),
 		T(what_is_held_is_let_go_though_the_ledger_cannot_be_written),
+		T(files_that_somebody_removes_are_missed),
 		T(a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes),
+		T(what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

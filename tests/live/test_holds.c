@@ -37,16 +37,6 @@ static const char both[] = WORKLOAD "[policy pauses]\n" FRONT "grace = 1m\nactio
 static const char gpu[] = "[workload hog]\ncgroup = %%s/hog\n[policy wanted]\nsignal = gpu\n"
 			  "devices = %s\ngrace = %s\naction = freeze\ntarget = hog\n";
 
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int teardown(void **state)
 {
 	(void)state;
@@ -140,10 +130,10 @@ static void who_ends_it_lets_it_live_for_who_pauses_it(void **state)
 	json_decref(agent_wait_event("frozen", "pauses", 5000));
 	front = live_fork("other", load_spin, NULL);
 	/* Thawed, so that it can take notice of SIGTERM. */
-	assert_true(live_until(thawed, "hog", 5000));
+	assert_true(live_until(live_is_thawed, "hog", 5000));
 	live_kill(front);
 	/* That policy is quiet before the time to SIGKILL is over. */
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	assert_true(live_until(is_quiet, "ends", 1000));
 	assert_int_equal(agent_count_events("killed", NULL), 0);
 	assert_int_equal(agent_stop(), 0);
@@ -159,7 +149,7 @@ static void what_was_ended_is_not_ended_again_once_the_policy_is_quiet(void **st
 	live_fork("hog", load_sleep, NULL);
 	agent_start(ending);
 	call("Freeze", hog());
-	assert_true(live_until(frozen, "hog", 2000));
+	assert_true(live_until(live_is_frozen, "hog", 2000));
 	front = live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("terminated", "ends", 5000));
 	live_kill(front);
@@ -182,7 +172,7 @@ static void a_hand_freeze_ends_with_what_ran_there(void **state)
 	pid = live_fork("hog", load_sleep, NULL);
 	agent_start(freezing);
 	call("Freeze", hog());
-	assert_true(live_until(frozen, "hog", 2000));
+	assert_true(live_until(live_is_frozen, "hog", 2000));
 	live_kill(pid);
 	assert_true(live_until(no_claims, NULL, 2000));
 	live_fork("hog", load_sleep, NULL);
@@ -200,11 +190,11 @@ static void what_is_frozen_by_hand_after_a_thaw_is_the_operators(void **state)
 	live_fork("front", load_spin, NULL);
 	json_decref(agent_wait_event("frozen", "pauses", 5000));
 	call("Thaw", hog());
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	call("Freeze", hog());
 	json_decref(agent_wait_event("frozen", "operator", 2000));
 	call("Thaw", hog());
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -222,12 +212,12 @@ static void a_reload_into_another_mode_decides_anew(void **state)
 	snprintf(text, sizeof(text), "mode = shadow\n%s", freezing);
 	agent_write_config(text);
 	call("Reload", json_object());
-	assert_true(live_until(thawed, "hog", 1000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
 	json_decref(agent_wait_event("frozen", "pauses", 5000));
 	assert_false(live_frozen("hog"));
 	agent_write_config(freezing);
 	call("Reload", json_object());
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -252,7 +242,7 @@ static void a_policy_stays_paused_over_a_reload_and_hears_again_when_resumed(voi
 	call("Resume", json_object());
 	fd = open(node, O_RDONLY | O_CLOEXEC);
 	assert_true(fd >= 0);
-	assert_true(live_until(frozen, "hog", 3000));
+	assert_true(live_until(live_is_frozen, "hog", 3000));
 	assert_int_equal(agent_stop(), 0);
 }
 
@@ -274,6 +264,26 @@ static void a_held_off_policy_does_not_keep_the_agent_awake(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void the_end_that_max_hold_made_is_told_as_such_in_the_grace_time_too(void **state)
+{
+	json_t *event;
+	pid_t front;
+
+	(void)state;
+	make_cgroups();
+	live_fork("hog", load_sleep, NULL);
+	agent_start(WORKLOAD "[policy pauses]\n" FRONT
+			     "grace = 1m\nmax_hold = 1500ms\naction = freeze\n");
+	front = live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "pauses", 5000));
+	live_kill(front);
+	event = agent_wait_event("thawed", "pauses", 8000);
+	assert_non_null(
+		strstr(json_string_value(json_object_get(event, "reason")), "max_hold (1.5 s)"));
+	json_decref(event);
+	assert_int_equal(agent_stop(), 0);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
 
 int main(void)
@@ -286,6 +296,7 @@ int main(void)
 		T(a_reload_into_another_mode_decides_anew),
 		T(a_policy_stays_paused_over_a_reload_and_hears_again_when_resumed),
 		T(a_held_off_policy_does_not_keep_the_agent_awake),
+		T(the_end_that_max_hold_made_is_told_as_such_in_the_grace_time_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

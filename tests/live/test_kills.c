@@ -16,21 +16,6 @@
 #include "lib/cleanup.h"
 #include "live.h"
 
-static const char cpu_config[] = "[workload hog]\ncgroup = %s/hog\n"
-				 "[policy front-first]\nsignal = cpu\nof = cgroup:%s/front\n"
-				 "window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
-				 "action = freeze\ntarget = hog\n";
-
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int setup(void **state)
 {
 	if (live_setup(state) < 0)
@@ -90,7 +75,7 @@ static void killed_while_it_starts_it_leaves_nothing_behind(void **state)
 	/* The work goes on, so that it freezes as soon as it can. */
 	live_fork("front", load_spin, NULL);
 	for (int i = 0; i < 50; i++) {
-		agent_spawn(cpu_config);
+		agent_spawn(agent_hog_yields);
 		wait_ms(0, 300);
 		live_kill(agent_pid());
 		/* Every other time the next agent finds things as the dead one left them. */
@@ -99,8 +84,8 @@ static void killed_while_it_starts_it_leaves_nothing_behind(void **state)
 		release();
 		nothing_is_left();
 	}
-	agent_start(cpu_config);
-	assert_true(live_until(frozen, "hog", 5000));
+	agent_start(agent_hog_yields);
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	assert_int_equal(agent_stop(), 0);
 	nothing_is_left();
 }
@@ -110,12 +95,12 @@ static void killed_while_it_reloads_it_leaves_nothing_behind(void **state)
 	(void)state;
 	live_fork("front", load_spin, NULL);
 	for (int i = 0; i < 10; i++) {
-		agent_start(cpu_config);
-		assert_true(live_until(frozen, "hog", 5000));
+		agent_start(agent_hog_yields);
+		assert_true(live_until(live_is_frozen, "hog", 5000));
 		kill(agent_pid(), SIGHUP);
 		wait_ms(0, 8);
 		live_kill(agent_pid());
-		assert_true(live_until(thawed, "hog", 100));
+		assert_true(live_until(live_is_thawed, "hog", 100));
 		release();
 		nothing_is_left();
 	}
@@ -126,12 +111,12 @@ static void killed_while_it_stops_it_leaves_nothing_behind(void **state)
 	(void)state;
 	live_fork("front", load_spin, NULL);
 	for (int i = 0; i < 10; i++) {
-		agent_start(cpu_config);
-		assert_true(live_until(frozen, "hog", 5000));
+		agent_start(agent_hog_yields);
+		assert_true(live_until(live_is_frozen, "hog", 5000));
 		kill(agent_pid(), SIGTERM);
 		wait_ms(0, 20);
 		live_kill(agent_pid());
-		assert_true(live_until(thawed, "hog", 100));
+		assert_true(live_until(live_is_thawed, "hog", 100));
 		release();
 		nothing_is_left();
 	}
@@ -147,8 +132,8 @@ static void killed_with_its_guardian_the_ledger_is_enough(void **state)
 		json_t *reply;
 		pid_t guardian;
 
-		agent_start(cpu_config);
-		assert_true(live_until(frozen, "hog", 5000));
+		agent_start(agent_hog_yields);
+		assert_true(live_until(live_is_frozen, "hog", 5000));
 		reply = agent_call("GetStatus", NULL, error, sizeof(error));
 		assert_non_null(reply);
 		guardian = (pid_t)json_integer_value(

@@ -28,16 +28,6 @@
 static const char cpu_config[] =
 	"[workload hog]\ncgroup = %s/hog\n" POLICY("front-first", "front", "hog");
 
-static bool frozen(void *name)
-{
-	return live_frozen(name);
-}
-
-static bool thawed(void *name)
-{
-	return !live_frozen(name);
-}
-
 static int setup(void **state)
 {
 	if (live_setup(state) < 0)
@@ -82,6 +72,12 @@ static bool client_said(const char *text)
 	return false;
 }
 
+/* The agent hears of made and removed cgroups a little later. */
+static bool freezes(void *target)
+{
+	return culprit("freeze", target, NULL, NULL) == 1 && client_said("held: ");
+}
+
 static void done(const char *verb, const char *argument)
 {
 	char line[1024];
@@ -105,11 +101,15 @@ static void write_freeze(const char *cgroup, const char *value)
 
 static void every_kind_of_target_can_be_frozen_and_thawed_by_hand(void **state)
 {
-	char pid[32];
-	const char *targets[] = { "hog", live_path("hog"), "unit:hog", pid };
+	char pid[32], unit[32];
+	const char *targets[] = { "hog", live_path("hog"), unit, pid };
 	pid_t process;
 
 	(void)state;
+	/* Others may have a cgroup called hog. */
+	snprintf(unit, sizeof(unit), "unit:hog-%d", (int)getpid());
+	live_cgroup(strchr(unit, 'h'));
+	live_fork(strchr(unit, 'h'), load_sleep, NULL);
 	process = live_fork("front", load_sleep, NULL);
 	snprintf(pid, sizeof(pid), "pid:%d", (int)process);
 	agent_start("[workload hog]\ncgroup = %s/hog\n");
@@ -119,7 +119,8 @@ static void every_kind_of_target_can_be_frozen_and_thawed_by_hand(void **state)
 					     2000));
 		done("why", targets[i]);
 		done("thaw", targets[i]);
-		assert_true(live_until(thawed, "hog", 1000));
+		assert_true(live_until(live_is_thawed, "hog", 1000));
+		assert_true(live_until(live_is_thawed, strchr(unit, 'h'), 1000));
 		/* Nothing is held any more. */
 		if (culprit("thaw", targets[i], NULL, NULL) != 1 ||
 		    !client_said("is not held by culprit"))
@@ -154,7 +155,7 @@ static void what_cannot_be_done_is_refused_and_says_why(void **state)
 	(void)state;
 	live_cgroup("empty");
 	write_freeze("hog", "1");
-	assert_true(live_until(frozen, "hog", 1000));
+	assert_true(live_until(live_is_frozen, "hog", 1000));
 	agent_start("[workload hog]\ncgroup = %s/hog\n[workload empty]\ncgroup = %s/empty\n");
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		if (culprit(cases[i].verb, cases[i].argument, NULL, NULL) != 1 ||
@@ -172,6 +173,48 @@ static void what_cannot_be_done_is_refused_and_says_why(void **state)
 	assert_true(client_said("no agent answers"));
 }
 
+static void of_several_targets_it_is_said_which_were_not_frozen_and_why(void **state)
+{
+	char name[32];
+
+	(void)state;
+	live_cgroup("many");
+	live_cgroup("many/busy");
+	live_cgroup("many/empty");
+	live_cgroup("many/theirs");
+	live_fork("many/busy", load_sleep, NULL);
+	live_fork("many/theirs", load_sleep, NULL);
+	while (live_cgroup_key("many/theirs", "cgroup.events", "populated") == 0)
+		usleep(500);
+	write_freeze("many/theirs", "1");
+	agent_start("[workload some]\ncgroup = %s/many/*\n[workload none]\ncgroup = "
+		    "%s/many/[et]*\n");
+	assert_int_equal(culprit("freeze", "some", NULL, NULL), 1);
+	assert_true(client_said("many/busy (claim "));
+	assert_true(client_said("many/empty was not frozen: nothing runs in it"));
+	assert_true(client_said("many/theirs was not frozen: someone else has frozen"));
+	assert_true(live_until(live_is_frozen, "many/busy", 2000));
+	assert_int_equal(culprit("freeze", "none", NULL, NULL), 1);
+	assert_true(client_said("many/empty: nothing runs in it"));
+	assert_true(client_said("none of the 2 cgroups of 'none' was frozen"));
+	assert_int_equal(culprit("thaw", "some", NULL, NULL), 0);
+	assert_true(live_until(live_is_thawed, "many/busy", 2000));
+	assert_true(live_frozen("many/theirs"));
+	/* More than can be held is refused whole. */
+	for (int i = 0; i < 257 - 3; i++) {
+		snprintf(name, sizeof(name), "many/n%d", i);
+		live_cgroup(name);
+	}
+	live_fork("many/n253", load_sleep, NULL);
+	assert_int_equal(culprit("freeze", "some", NULL, NULL), 1);
+	assert_true(client_said("'some' stands for 257 cgroups"));
+	live_rmdir("many/n0");
+	assert_true(live_until(freezes, "some", 5000));
+	assert_true(client_said("many/n253 (claim "));
+	assert_int_equal(agent_stop(), 0);
+	write_freeze("many/theirs", "0");
+}
+
 static void events_since_a_time_are_the_newer_ones(void **state)
 {
 	(void)state;
@@ -185,28 +228,6 @@ static void events_since_a_time_are_the_newer_ones(void **state)
 	assert_false(client_said("thawed"));
 	assert_int_equal(culprit("events", "--since", "yesterday", NULL), 2);
 	assert_int_equal(agent_stop(), 0);
-}
-
-static void what_others_thaw_is_frozen_again_once_and_then_left(void **state)
-{
-	(void)state;
-	agent_start(cpu_config);
-	live_fork("front", load_spin, NULL);
-	json_decref(agent_wait_event("frozen", "front-first", 5000));
-	write_freeze("hog", "0");
-	json_decref(agent_wait_event("external-thaw", "front-first", 3000));
-	/* After a second, if the signal still holds. */
-	assert_true(live_until(frozen, "hog", 3000));
-	write_freeze("hog", "0");
-	json_decref(agent_wait_event("external-thaw", "front-first", 3000));
-	usleep(1500 * 1000);
-	assert_false(live_frozen("hog"));
-	/* What they freeze now is theirs, also when our policy ends. */
-	write_freeze("hog", "1");
-	assert_true(live_until(frozen, "hog", 1000));
-	assert_int_equal(agent_stop(), 0);
-	assert_true(live_frozen("hog"));
-	write_freeze("hog", "0");
 }
 
 static void sighup_with_errors_keeps_the_old_configuration(void **state)
@@ -237,18 +258,18 @@ static void a_reload_follows_changed_targets_and_only(void **state)
 	live_fork("hog2", load_spin, NULL);
 	agent_start(cpu_config);
 	live_fork("front", load_spin, NULL);
-	assert_true(live_until(frozen, "hog", 5000));
+	assert_true(live_until(live_is_frozen, "hog", 5000));
 	agent_write_config(other);
 	assert_int_equal(culprit("reload", NULL, NULL, NULL), 0);
-	assert_true(live_until(thawed, "hog", 1000));
-	assert_true(live_until(frozen, "hog2", 3000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
+	assert_true(live_until(live_is_frozen, "hog2", 3000));
 	/* The later section wins key by key in a file of its own; here the same one is rewritten.
 	 */
 	snprintf(config, sizeof(config), "%s", cpu_config);
 	agent_write_config(config);
 	assert_int_equal(culprit("reload", NULL, NULL, NULL), 0);
-	assert_true(live_until(thawed, "hog2", 1000));
-	assert_true(live_until(frozen, "hog", 3000));
+	assert_true(live_until(live_is_thawed, "hog2", 1000));
+	assert_true(live_until(live_is_frozen, "hog", 3000));
 	assert_int_equal(agent_stop(), 0);
 	assert_false(live_frozen("hog"));
 }
@@ -314,8 +335,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(every_kind_of_target_can_be_frozen_and_thawed_by_hand),
 		T(what_cannot_be_done_is_refused_and_says_why),
+		T(of_several_targets_it_is_said_which_were_not_frozen_and_why),
 		T(events_since_a_time_are_the_newer_ones),
-		T(what_others_thaw_is_frozen_again_once_and_then_left),
 		T(sighup_with_errors_keeps_the_old_configuration),
 		T(a_reload_follows_changed_targets_and_only),
 		T(fifty_reloads_while_something_is_held_leak_nothing),

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -96,17 +97,21 @@ static void nonsense_on_the_command_line_is_refused_with_status_2(void **state)
 	} cases[] = {
 		{ "--nonsense", NULL, "--nonsense: no such option" },
 		{ "--only", NULL, "--only: its value is missing" },
-		{ "--only", "relative", "--only relative: give an absolute path" },
+		{ "--only", "relative", "--only 'relative': give an absolute path" },
 		{ "--only", "/a/../b", "without .." },
-		{ "--state-dir", "state", "--state-dir state: give an absolute path" },
-		{ "--socket", "./x", "--socket ./x: give an absolute path" },
-		{ "--pin-dir", "", "give an absolute path" },
+		{ "--state-dir", "state", "--state-dir 'state': give an absolute path" },
+		{ "--socket", "./x", "--socket './x': give an absolute path" },
+		{ "--pin-dir", "", "--pin-dir '': give an absolute path" },
+		{ "--pin-dir", "/", "is the root directory" },
+		{ "--state-dir", "//", "is the root directory" },
+		{ "--config", "", "--config '': name a configuration file" },
 		{ "--log-level", "loud", "error, warning, notice, info or debug" },
 		{ "--source", "cpu", "say SENSE=SOURCE" },
 		{ "--source", "cpu=magic", "cpu.stat" },
 		{ "--source", "smell=any", "the senses are cpu" },
 		{ "--json", NULL, "--support" },
-		{ "surplus", NULL, "surplus: culpritd takes options only" },
+		{ "surplus", NULL, "'surplus': culpritd takes options only" },
+		{ "--a\nb\033[31m", NULL, "--a\\x0ab\\x1b[31m: no such option" },
 	};
 
 	(void)state;
@@ -205,9 +210,39 @@ static void a_second_agent_is_refused_whatever_it_shares_with_the_first(void **s
 			1);
 		assert_true(agent_logged(cases[i].says));
 		assert_int_equal(access(pin_dir, F_OK), -1);
+		assert_int_equal(access(agent_file("state2"), F_OK), -1);
+		assert_int_equal(access(agent_file("control2"), F_OK), -1);
 	}
 	assert_true(agent_logged(pid));
 	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_refused_start_takes_away_what_it_has_made_and_nothing_else(void **state)
+{
+	char file[256], socket[512];
+	const char *const *options = (const char *[]){ "--socket", socket, NULL };
+
+	(void)state;
+	/* The directory of the socket would be a file. */
+	snprintf(file, sizeof(file), "%s", agent_file("file"));
+	snprintf(socket, sizeof(socket), "%s/control", file);
+	close(open(file, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	refused(1, "the control socket cannot be made", NULL, options, "");
+	assert_int_equal(access(agent_file("state"), F_OK), -1);
+	assert_int_equal(mkdir(agent_file("state"), 0755), 0);
+	refused(1, "the control socket cannot be made", NULL, options, "");
+	assert_int_equal(access(agent_file("state"), F_OK), 0);
+	assert_int_equal(access(agent_file("state/ledger"), F_OK), -1);
+	/* One that an agent has used stays. */
+	agent_start("");
+	assert_int_equal(agent_stop(), 0);
+	assert_int_equal(access(agent_file("state/ledger"), F_OK), 0);
+	refused(1, "the control socket cannot be made", NULL, options, "");
+	assert_int_equal(access(agent_file("state/ledger"), F_OK), 0);
+	assert_int_equal(unlink(file), 0);
+	snprintf(socket, sizeof(socket), "%s/%0100d", file, 0);
+	refused(1, "at most 103 bytes", NULL, options, "");
+	assert_int_equal(access(file, F_OK), -1);
 }
 
 static int release(const char *log)
@@ -255,6 +290,7 @@ int main(void)
 		T(who_may_not_is_told_so_before_anything_is_touched),
 		T(an_unsafe_or_unwritable_state_directory_is_refused),
 		T(a_second_agent_is_refused_whatever_it_shares_with_the_first),
+		T(a_refused_start_takes_away_what_it_has_made_and_nothing_else),
 		T(release_is_refused_beside_an_agent_and_quiet_without_work),
 	};
 

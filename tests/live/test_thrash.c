@@ -84,6 +84,28 @@ static void a_thrasher_is_named_and_its_cgroup_frozen(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void who_comes_after_the_offender_is_not_held_for_it(void **state)
+{
+	static const char patient[] = "[policy thrashing]\nsignal = thrash\naction = freeze\n"
+				      "target = offender\ngrace = 1m\n";
+	pid_t pid;
+
+	(void)state;
+	live_cgroup("thrasher");
+	live_limit("thrasher", LIMIT_MIB);
+	agent_start(patient);
+	pid = live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	json_decref(agent_wait_event("frozen", "thrashing", 20000));
+	live_kill(pid);
+	json_decref(agent_wait_event("thawed", "thrashing", 2000));
+	live_fork("thrasher", load_sleep, NULL);
+	/* The policy holds on; longer than a few of its ticks. */
+	usleep(500 * 1000);
+	assert_false(live_frozen("thrasher"));
+	assert_int_equal(agent_count_events("frozen", "thrashing"), 1);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static void beside_innocents_only_the_thrasher_is_stopped(void **state)
 {
 	json_t *event;
@@ -180,6 +202,7 @@ int main(void)
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_thrasher_is_named_and_its_cgroup_frozen),
+		T(who_comes_after_the_offender_is_not_held_for_it),
 		T(beside_innocents_only_the_thrasher_is_stopped),
 		T(a_protected_thrasher_is_passed_over),
 		T(reading_pages_back_once_is_not_thrash),

@@ -156,7 +156,13 @@ static void hold(void *user, struct varlink_call *call, json_t *parameters)
 		return;
 	claim = canned(claim_text);
 	json_object_set_new(claim, "for_ms", json_integer(for_ms));
-	varlink_reply(call, json_pack("{s:o}", "claim", claim));
+	/* Of a name with "some" in it one target is held and another is not. */
+	varlink_reply(call, json_pack("{s:O,s:[o],s:o}", "claim", claim, "claims", claim, "failed",
+				      target && strstr(target, "some")
+					      ? canned("[{\"target\":{\"kind\":\"cgroup\","
+						       "\"path\":\"/test/idle\",\"id\":9},"
+						       "\"reason\":\"nothing runs in it\"}]")
+					      : json_array()));
 }
 
 static void thaw(void *user, struct varlink_call *call, json_t *parameters)

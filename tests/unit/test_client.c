@@ -312,12 +312,21 @@ static void output_that_cannot_be_written_is_a_failure(void **state)
 
 static void holding_and_letting_go_say_what_they_did(void **state)
 {
+	const struct result *r;
+
 	(void)state;
 	assert_has(run("freeze /test/hog")->out, "held: /test/hog (claim 8) until it is thawed");
 	assert_has(run("freeze /test/hog --for 10m")->out, "for 10 min");
 	assert_has(run("freeze --json --for 250ms /test/hog")->out, "\"for_ms\":250");
+	r = run("freeze some");
+	assert_int_equal(r->status, 1);
+	assert_has(r->out, "held: /test/hog (claim 8)");
+	assert_string_equal(r->err, "culprit: /test/idle was not frozen: nothing runs in it\n");
+	r = run("freeze --json some");
+	assert_int_equal(r->status, 1);
+	assert_has(r->out, "\"failed\":[{\"target\":{");
 	assert_has(run("thaw /test/hog")->out, "let go: /test/hog (claim 8, freeze by operator)");
-	assert_has(run("pause miner-yields --for 2h")->out, "paused: miner-yields, for 2 h 0 min");
+	assert_has(run("pause miner-yields --for 2h")->out, "paused: miner-yields, for 2 h\n");
 	assert_has(run("pause")->out, "paused: all-of-them, until culprit resume");
 	assert_has(run("resume miner-yields")->out, "resumed: miner-yields\n");
 }

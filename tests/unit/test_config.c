@@ -96,9 +96,9 @@ static void shares_become_cpus(void **state)
 static void leave_may_be_enter_but_is_a_third_without(void **state)
 {
 	const struct config *c =
-		fixture_config(*state, MINER "[policy a]\nsignal=cpu\naction=stop\ntarget=miner\n"
+		fixture_config(*state, MINER "[policy a]\nsignal=cpu\naction=freeze\ntarget=miner\n"
 					     "enter = 30%\n"
-					     "[policy b]\nsignal=cpu\naction=stop\ntarget=miner\n"
+					     "[policy b]\nsignal=cpu\naction=freeze\ntarget=miner\n"
 					     "enter = 30%\nleave = 30%\n");
 
 	assert_true(near(c->policies[0].leave, 0.1 * FIXTURE_CPUS));

@@ -161,6 +161,8 @@ static void what_a_policy_needs_is_told(void **state)
 
 static void targets_must_exist_and_fit_the_signal(void **state)
 {
+	EXPECT(state, { MINER "[policy p]\nsignal=cpu\naction=stop\ntarget=miner\n",
+			"5: action = stop is for single processes" });
 	EXPECT(state,
 	       { "[policy p]\nsignal=cpu\naction=freeze\ntarget = miner\n",
 		 "4: target: no workload is called 'miner'; add a [workload miner]" },
@@ -240,7 +242,7 @@ static void each_item_of_a_list_is_told_with_its_own_line(void **state)
 	       { "[agent]\nprotect =\n  comm:a,\n  bad\n", "4: protect: 'bad' is not" },
 	       { "[agent]\nprotect = uid:no-such-user-here\n",
 		 "2: protect: 'uid:no-such-user-here' names no user" },
-	       { POLICY "[workload b]\nunit = b\n[policy q]\nsignal=cpu\naction=stop\n"
+	       { POLICY "[workload b]\nunit = b\n[policy q]\nsignal=cpu\naction=freeze\n"
 			"target = b,\n  c\n",
 		 "13: target: no workload is called 'c'" });
 }
@@ -257,12 +259,12 @@ static void what_comes_later_is_refused_and_not_ignored(void **state)
 	       { "[policy p]\nsignal=thrash\naction = notify\ntarget=offender\n",
 		 "3: 'action = notify' is not supported yet" },
 	       { MINER "[policy p]\nsignal = presence\nidle = 300s\nignore_users = root\n"
-		       "action=stop\ntarget=miner\n",
+		       "action=freeze\ntarget=miner\n",
 		 "4: 'signal = presence' is not supported yet" },
-	       { MINER "[policy p]\nsignal = power\naction=stop\ntarget=miner\n",
+	       { MINER "[policy p]\nsignal = power\naction=freeze\ntarget=miner\n",
 		 "4: 'signal = power' is not supported yet" },
 	       { MINER "[policy p]\nsignal = pressure\nresource = memory\nkind = full\n"
-		       "enter = 60%\nleave = 20%\nof = host\naction=stop\ntarget=miner\n",
+		       "enter = 60%\nleave = 20%\nof = host\naction=freeze\ntarget=miner\n",
 		 "4: 'signal = pressure' is not supported yet" },
 	       { POLICY "select = newest\n", "7: 'select = newest' is not supported yet" },
 	       { POLICY "metric = delay\nenter = 250ms\n", "7: 'metric = delay' is not supported" },
@@ -439,6 +441,51 @@ static void too_many_sections_or_keys_are_told_once(void **state)
 	assert_true(fixture_said(f, "culprit.conf:258: more than 256 keys"));
 }
 
+/* What the senses have no room for would otherwise be dropped without a word. */
+static void more_than_the_senses_have_room_for_is_told_with_its_line(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *text = malloc(1 << 20);
+	char *p = text + sprintf(text, MINER);
+
+	assert_non_null(text);
+	/* The same glob in every policy is one glob. */
+	for (int i = 0; i < 80; i++)
+		p += sprintf(p, "[policy p%d]\nsignal = gpu\naction = freeze\ntarget = miner\n", i);
+	p += sprintf(p, "devices = /dev/a");
+	for (int i = 1; i < 63; i++)
+		p += sprintf(p, ", /dev/a%d", i);
+	(void)fixture_config(f, text);
+	p += sprintf(p, ",\n  /dev/b");
+	assert_int_equal(fixture_load_text(f, text), -EINVAL);
+	assert_string_equal(f->said,
+			    "culprit.conf:323: devices: '/dev/b' is one too many: all policies "
+			    "together may have 64 different globs; write fewer and wider ones\n");
+	p = text + sprintf(text, MINER);
+	for (int i = 0; i < 1024; i++)
+		p += sprintf(p,
+			     "[policy p%d]\nsignal = cpu\nof = /a%d\naction = freeze\n"
+			     "target = miner\n",
+			     i, i);
+	(void)fixture_config(f, text);
+	sprintf(p, "[policy q]\nsignal = cpu\naction = freeze\ntarget = miner\n");
+	assert_int_equal(fixture_load_text(f, text), -EINVAL);
+	assert_true(fixture_said(f, "culprit.conf:5123: policy q is one too many: there is room "
+				    "for 1024 different pairs"));
+}
+
+static void a_long_only_is_told(void **state)
+{
+	struct fixture *f = *state;
+	char text[1100];
+
+	snprintf(text, sizeof(text), "[agent]\nonly = /%01022d\n", 0);
+	(void)fixture_config(f, text);
+	snprintf(text, sizeof(text), "[agent]\nonly = /%01023d\n", 0);
+	assert_int_equal(fixture_load_text(f, text), -EINVAL);
+	assert_true(fixture_said(f, "culprit.conf:2: only is longer than 1023 bytes"));
+}
+
 /* Whatever is in the file must not reach a terminal or break the line of the message. */
 static void messages_are_one_clean_line(void **state)
 {
@@ -481,6 +528,8 @@ int main(void)
 		FIXTURE_TEST(what_root_alone_may_read_is_told_to_others),
 		FIXTURE_TEST(a_huge_file_is_refused),
 		FIXTURE_TEST(too_many_sections_or_keys_are_told_once),
+		FIXTURE_TEST(more_than_the_senses_have_room_for_is_told_with_its_line),
+		FIXTURE_TEST(a_long_only_is_told),
 		FIXTURE_TEST(messages_are_one_clean_line),
 	};
 

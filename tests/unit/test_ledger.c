@@ -115,6 +115,23 @@ static void claims_survive_closing(void **state)
 	assert_int_equal(ledger_clear(f->ledger, 0), -ENOENT);
 }
 
+static void one_that_was_removed_takes_no_more_holds(void **state)
+{
+	struct fixture *f = *state;
+	struct claim first = claim_of(1), second = claim_of(2);
+
+	assert_int_equal(open_again(f), 0);
+	assert_true(ledger_in_place(f->ledger));
+	assert_int_equal(ledger_write(f->ledger, &first), 0);
+	assert_int_equal(unlink(f->file), 0);
+	assert_false(ledger_in_place(f->ledger));
+	assert_int_equal(ledger_write(f->ledger, &second), -EIDRM);
+	/* What is held can still be let go. */
+	first.holds = false;
+	assert_int_equal(ledger_write(f->ledger, &first), 0);
+	assert_int_equal(ledger_clear(f->ledger, 1), 0);
+}
+
 static void writing_the_same_id_again_replaces_it(void **state)
 {
 	struct fixture *f = *state;
@@ -296,6 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test_in_dir(it_makes_its_directory_and_a_private_file),
 		test_in_dir(claims_survive_closing),
+		test_in_dir(one_that_was_removed_takes_no_more_holds),
 		test_in_dir(writing_the_same_id_again_replaces_it),
 		test_in_dir(a_full_ledger_refuses),
 		test_in_dir(a_damaged_slot_is_counted_and_the_rest_is_read),

@@ -24,6 +24,7 @@ struct look {
 #define NONE	VERDICT_NONE
 #define BEGIN	VERDICT_BEGIN
 #define RELEASE VERDICT_RELEASE
+#define EXPIRE	VERDICT_EXPIRE
 #define QUIET	POLICY_QUIET
 #define HOLDING POLICY_HOLDING
 #define GRACE	POLICY_GRACE
@@ -139,14 +140,15 @@ static void max_hold_releases_and_waits_for_quiet(void **state)
 	};
 
 	(void)state;
-	WALK(&rule, { 1, 20, BEGIN, HOLDING }, { 10, 20, NONE, HOLDING },
-	     { 11, 20, RELEASE, QUIET }, { 12, 20, NONE, QUIET }, { 13, 10, NONE, QUIET },
-	     { 14, 20, NONE, QUIET }, { 15, 4, NONE, QUIET }, { 16, 20, BEGIN, HOLDING });
+	WALK(&rule, { 1, 20, BEGIN, HOLDING }, { 10, 20, NONE, HOLDING }, { 11, 20, EXPIRE, QUIET },
+	     { 12, 20, NONE, QUIET }, { 13, 10, NONE, QUIET }, { 14, 20, NONE, QUIET },
+	     { 15, 4, NONE, QUIET }, { 16, 20, BEGIN, HOLDING });
 	/* It counts from the begin, through every grace. */
 	WALK(&rule, { 1, 20, BEGIN, HOLDING }, { 8, 0, NONE, GRACE }, { 10, 20, NONE, HOLDING },
-	     { 11, 20, RELEASE, QUIET });
-	/* Quiet at the end already: nothing to wait for. */
-	WALK(&rule, { 1, 20, BEGIN, HOLDING }, { 8, 0, NONE, GRACE }, { 11, 0, RELEASE, QUIET },
+	     { 11, 20, EXPIRE, QUIET });
+	/* Quiet at the end already: nothing to wait for; but it was not the grace time that
+	 * ended it. */
+	WALK(&rule, { 1, 20, BEGIN, HOLDING }, { 8, 0, NONE, GRACE }, { 11, 0, EXPIRE, QUIET },
 	     { 12, 20, BEGIN, HOLDING });
 }
 
@@ -275,7 +277,7 @@ static enum policy_verdict model(struct history *h, const struct policy_rule *ru
 	h->held = false;
 	h->released_before = true;
 	h->released = now;
-	return RELEASE;
+	return over ? EXPIRE : RELEASE;
 }
 
 /* xorshift64: the same numbers in every run, so that a failure can be had again. */
@@ -290,7 +292,7 @@ static uint64_t next_random(uint64_t *seed)
 static void it_agrees_with_the_naive_model(void **state)
 {
 	uint64_t seed = 88172645463325252ULL;
-	unsigned int begins = 0, releases = 0;
+	unsigned int begins = 0, releases = 0, expiries = 0;
 
 	(void)state;
 	for (int round = 0; round < 3000; round++) {
@@ -317,9 +319,10 @@ static void it_agrees_with_the_naive_model(void **state)
 					 should);
 			begins += is == BEGIN;
 			releases += is == RELEASE;
+			expiries += is == EXPIRE;
 		}
 	}
-	assert_true(begins > 1000 && releases > 1000);
+	assert_true(begins > 1000 && releases > 1000 && expiries > 1000);
 }
 
 static void nothing_happens_before_the_next_look_is_due(void **state)

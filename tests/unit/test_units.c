@@ -190,6 +190,36 @@ static void durations_are_printed_in_their_largest_whole_unit(void **state)
 	}
 }
 
+static void durations_are_said_with_a_space_before_the_unit(void **state)
+{
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} cases[] = {
+		{ 0, "0 s" },
+		{ 1500, "0.0015 ms" },
+		{ 402613, "0.403 ms" },
+		{ 250000000, "250 ms" },
+		{ 999499999, "999 ms" },
+		{ 999500000, "1 s" },
+		{ 1500000000, "1.5 s" },
+		{ 15000000000, "15 s" },
+		{ 59600000000, "1 min" },
+		{ 75000000000, "1 min 15 s" },
+		{ 600000000000, "10 min" },
+		{ 3600000000000, "1 h" },
+		{ 5400000000000, "1 h 30 min" },
+		{ UNITS_DURATION_MAX_NS, "87672 h" },
+	};
+	char buf[32];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		units_say_duration(cases[i].ns, buf, sizeof(buf));
+		assert_string_equal(buf, cases[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +230,7 @@ int main(void)
 		cmocka_unit_test(sizes_are_powers_of_1024),
 		cmocka_unit_test(numbers_are_whole_and_bounded),
 		cmocka_unit_test(durations_are_printed_in_their_largest_whole_unit),
+		cmocka_unit_test(durations_are_said_with_a_space_before_the_unit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,9 +148,7 @@ static int carry_out(struct act *act, struct held *h)
 	if (r == 0)
 		r = grip_take(act, h);
 	if (r == 0)
-		watch_later(act, h,
-			    h->claim.target.kind == TARGET_CGROUP ? act->options.slow_ns
-								  : NSEC_PER_MSEC / 2);
+		watch_soon(act, h);
 	return r;
 }
 
@@ -221,9 +219,10 @@ int act_undo(struct act *act, struct claim *claim)
 	return 0;
 }
 
-int act_refreeze(struct act *act, struct claim *claim)
+int act_refreeze(struct act *act, struct claim *claim, const char *policy, const char *reason)
 {
 	struct held *h = held_of(claim);
+	struct claim before = *claim;
 	int r;
 
 	if (claim->state != CLAIM_EXTERNAL || h->undoing)
@@ -231,15 +230,16 @@ int act_refreeze(struct act *act, struct claim *claim)
 	r = grip_is_free(act, h);
 	if (r < 0)
 		return r;
+	describe(claim, policy, reason);
 	r = grip_take(act, h);
 	if (r < 0) {
+		*claim = before;
 		(void)ledger_write(act->options.ledger, claim);
 		return r;
 	}
 	claim->state = CLAIM_ACTING;
 	claim->held_ns = 0;
-	h->step_ns = 0;
-	watch_later(act, h, NSEC_PER_MSEC / 2);
+	watch_soon(act, h);
 	return 0;
 }
 

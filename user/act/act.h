@@ -79,9 +79,10 @@ void act_forget_all(struct act *act);
  * not take it (the claim then stays and it is tried again). */
 int act_undo(struct act *act, struct claim *claim);
 
-/* Freezes or stops again what someone else let go (ACT_EXTERNAL_THAW). -EINVAL: nobody did; -EBUSY:
- * they have frozen it again themselves; else as act_claim(), and the claim stays as it was. */
-int act_refreeze(struct act *act, struct claim *claim);
+/* Freezes or stops again, in the name of this policy, what someone else let go (ACT_EXTERNAL_THAW).
+ * -EINVAL: nobody did; -EBUSY: they have frozen it again themselves; else as act_claim(), and the
+ * claim stays as it was. */
+int act_refreeze(struct act *act, struct claim *claim, const char *policy, const char *reason);
 
 /* Turns a freeze or stop into a terminate: SIGTERM, then let go so that it is handled, then
  * SIGKILL. The claim keeps its id. -EINVAL: it is a terminate already; else as act_claim(). */

@@ -167,6 +167,11 @@ void format_empty(char slot[static LEDGER_SLOT_SIZE])
 	slot[LEDGER_SLOT_SIZE - 1] = '\n';
 }
 
+void format_id(char *buf, size_t size, uint64_t id)
+{
+	snprintf(buf, size, "{\"id\":%" PRId64 ",", (int64_t)id);
+}
+
 void format_claim(char slot[static LEDGER_SLOT_SIZE], const struct claim *claim,
 		  const char *boot_id)
 {

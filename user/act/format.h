@@ -22,6 +22,8 @@
 /* Never fails: the path comes last and is cut where the slot ends (it is a hint, the id counts). */
 void format_claim(char slot[static LEDGER_SLOT_SIZE], const struct claim *claim,
 		  const char *boot_id);
+/* How the slot of the claim with this id begins, without allocating; 32 bytes are enough. */
+void format_id(char *buf, size_t size, uint64_t id);
 void format_empty(char slot[static LEDGER_SLOT_SIZE]);
 
 /* True for spaces alone, and for the zeros of a file that was only just allocated. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -29,11 +30,26 @@ struct ledger {
 	int fd;
 	char boot_id[BOOT_ID_LEN];
 	uint64_t ids[CLAIM_MAX]; /* what each slot holds; 0: nothing */
+	bool left[CLAIM_MAX];	 /* it was there when the ledger was opened, and is not undone */
+	bool locked, made, made_dir;
+	int dir;
+	char path[PATH_MAX]; /* of the directory */
 };
 
 int ledger_fd(const struct ledger *ledger)
 {
 	return ledger->fd;
+}
+
+bool ledger_in_place(const struct ledger *ledger)
+{
+	char path[PATH_MAX + sizeof("/ledger")];
+	struct stat ours, there;
+
+	/* By the path: the directory may have been removed and made again. */
+	snprintf(path, sizeof(path), "%s/ledger", ledger->path);
+	return fstat(ledger->fd, &ours) == 0 && lstat(path, &there) == 0 &&
+	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
 /* --- locks ------------------------------------------------------------------------------------ */
@@ -166,6 +182,8 @@ int ledger_write(struct ledger *ledger, const struct claim *claim)
 		slot = ledger_slot(ledger, 0);
 	if (slot < 0)
 		return -ENOSPC;
+	if (claim->holds && !ledger_in_place(ledger))
+		return -EIDRM;
 	format_claim(text, claim, ledger->boot_id);
 	r = write_slot(ledger, (unsigned int)slot, text);
 	if (r == 0)
@@ -184,6 +202,16 @@ int ledger_clear(struct ledger *ledger, uint64_t claim_id)
 	if (r == 0)
 		ledger->ids[slot] = 0;
 	return r;
+}
+
+bool ledger_was_left(const struct ledger *ledger, unsigned int slot)
+{
+	char text[LEDGER_SLOT_SIZE], id[32];
+
+	if (!ledger->left[slot] || read_slot(ledger, slot, text) < 0)
+		return false;
+	format_id(id, sizeof(id), ledger->ids[slot]);
+	return strncmp(text, id, strlen(id)) == 0;
 }
 
 int ledger_empty(const struct ledger *ledger, const bool keep[static CLAIM_MAX])
@@ -238,6 +266,7 @@ static int prepare(struct ledger *ledger)
 			return r;
 		r = parse_claim(text, ledger->boot_id, &claim);
 		ledger->ids[i] = r == 0 || r == -ESTALE ? claim.id : r == -EBADMSG ? DAMAGED : 0;
+		ledger->left[i] = ledger->ids[i] != 0;
 		if (r == -ENODATA && text[0] != ' ') {
 			r = empty_slot(ledger, i);
 			if (r < 0)
@@ -274,23 +303,50 @@ static int check_file(int fd)
 	return 0;
 }
 
+static int open_file(struct ledger *ledger, bool make)
+{
+	static const int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+
+	ledger->fd = openat(ledger->dir, "ledger", flags);
+	ledger->made = make && ledger->fd < 0 && errno == ENOENT;
+	if (ledger->made)
+		ledger->fd = openat(ledger->dir, "ledger", flags | O_CREAT | O_EXCL, 0600);
+	if (ledger->fd < 0)
+		return errno == ELOOP ? -EPERM : -errno;
+	return check_file(ledger->fd);
+}
+
+static int open_locked(struct ledger *ledger, bool make, pid_t *holder)
+{
+	struct stat st;
+	int r = open_file(ledger, make);
+
+	if (r == 0)
+		r = lock_ledger(ledger->fd, holder);
+	if (r < 0)
+		return r;
+	/* An agent that was refused has just taken away what it had made. */
+	if (fstat(ledger->fd, &st) < 0 || st.st_nlink == 0)
+		return -EEXIST;
+	ledger->locked = true;
+	return 0;
+}
+
 static int fill(struct ledger *ledger, const char *dir, bool make, pid_t *holder, char *what,
 		size_t what_size)
 {
-	_cleanup_close_ int dirfd = safedir_open(dir, make, what, what_size);
-	int r;
+	int r = -EEXIST;
 
-	if (dirfd < 0)
-		return dirfd;
+	snprintf(ledger->path, sizeof(ledger->path), "%s", dir);
+	ledger->dir = safedir_open(dir, make ? &ledger->made_dir : NULL, what, what_size);
+	if (ledger->dir < 0)
+		return ledger->dir;
 	snprintf(what, what_size, "%s/ledger", dir);
-	ledger->fd =
-		openat(dirfd, "ledger",
-		       O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | (make ? O_CREAT : 0), 0600);
-	if (ledger->fd < 0)
-		return errno == ELOOP ? -EPERM : -errno;
-	r = check_file(ledger->fd);
-	if (r == 0)
-		r = lock_ledger(ledger->fd, holder);
+	for (int attempt = 0; r == -EEXIST && attempt < 3; attempt++) {
+		closep(&ledger->fd);
+		ledger->fd = -1;
+		r = open_locked(ledger, make, holder);
+	}
 	if (r == 0)
 		r = read_boot_id(ledger->boot_id);
 	return r < 0 ? r : prepare(ledger);
@@ -304,10 +360,10 @@ static int open_ledger(struct ledger **out, const char *dir, bool make, pid_t *h
 
 	if (!ledger)
 		return -ENOMEM;
-	ledger->fd = -1;
+	ledger->fd = ledger->dir = -1;
 	r = fill(ledger, dir, make, holder, what, what_size);
 	if (r < 0)
-		ledger_close(ledger);
+		ledger_discard(ledger);
 	else
 		*out = ledger;
 	return r;
@@ -328,9 +384,26 @@ void ledger_close(struct ledger *ledger)
 {
 	if (!ledger)
 		return;
-	if (ledger->fd >= 0)
-		close(ledger->fd);
+	closep(&ledger->fd);
+	closep(&ledger->dir);
 	free(ledger);
+}
+
+void ledger_discard(struct ledger *ledger)
+{
+	bool holds = false;
+
+	if (!ledger)
+		return;
+	for (unsigned int i = 0; i < CLAIM_MAX; i++)
+		holds |= ledger->ids[i] != 0;
+	/* While it is locked nobody else has begun to use it. */
+	if (ledger->made && ledger->locked && !holds)
+		(void)unlinkat(ledger->dir, "ledger", 0);
+	/* Only an empty one goes. */
+	if (ledger->made_dir)
+		(void)rmdir(ledger->path);
+	ledger_close(ledger);
 }
 
 /* --- releasing -------------------------------------------------------------------------------- */
@@ -357,7 +430,7 @@ static int gather(struct ledger *ledger, struct release *list, unsigned int *cou
 	for (unsigned int i = 0; i < CLAIM_MAX; i++) {
 		struct release *item = &list[*count];
 
-		if (ledger->ids[i] == 0)
+		if (!ledger->left[i])
 			continue;
 		item->slot = i;
 		item->error = read_slot(ledger, i, text);
@@ -409,8 +482,18 @@ static int release_list(struct ledger *ledger, const struct cgroupfs *fs, struct
 		if (r < 0)
 			return r;
 		ledger->ids[list[i].slot] = 0;
+		ledger->left[list[i].slot] = false;
 	}
 	return undone;
+}
+
+unsigned int ledger_left(const struct ledger *ledger)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < CLAIM_MAX; i++)
+		n += ledger->left[i];
+	return n;
 }
 
 int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,

@@ -34,6 +34,9 @@ int ledger_open(struct ledger **out, const char *dir, pid_t *holder, char *what,
 int ledger_open_existing(struct ledger **out, const char *dir, pid_t *holder, char *what,
 			 size_t what_size);
 void ledger_close(struct ledger *ledger);
+/* Closes it after a refused start: takes away again the file and the directory that opening it has
+ * made. What holds a claim stays. */
+void ledger_discard(struct ledger *ledger);
 
 static inline void ledger_closep(struct ledger **ledger)
 {
@@ -44,8 +47,11 @@ static inline void ledger_closep(struct ledger **ledger)
 uint64_t ledger_next_id(const struct ledger *ledger);
 
 /* Writes the claim into a free slot, or over what the slot says of the claim with this id. No
- * allocation. -ENOSPC: all slots are in use; -EIO. */
+ * allocation. -ENOSPC: all slots are in use; -EIDRM: it would be held, and the file is no longer
+ * where others look for it; -EIO. */
 int ledger_write(struct ledger *ledger, const struct claim *claim);
+/* Is the file still in the place where it was opened? Someone may have removed it. */
+bool ledger_in_place(const struct ledger *ledger);
 /* Empties the slot of the claim with this id. -ENOENT: there is none. */
 int ledger_clear(struct ledger *ledger, uint64_t claim_id);
 /* Reads the claims that the file holds, at most max. Count or -errno; a slot that does not parse
@@ -55,7 +61,8 @@ int ledger_read(struct ledger *ledger, struct claim *claims, unsigned int max,
 int ledger_fd(const struct ledger *ledger);
 
 /*
- * Undoes all that the ledger holds, and empties it: at start, and for culpritd --release. Newest
+ * Undoes all that the ledger held when it was opened, and empties those slots: at start, again
+ * while something of it could not be undone (ledger_left()), and for culpritd --release. Newest
  * first; processes before the shells that were stopped with them. Calls told() for each, with 0 or
  * -errno; a claim that could not be undone stays in its slot. A damaged slot is told with -EBADMSG,
  * a claim of id 0 and the beginning of what stood there as the reason, then emptied. Claims of an
@@ -64,6 +71,9 @@ int ledger_fd(const struct ledger *ledger);
 int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
 		   void (*told)(void *user, const struct claim *claim, int error), void *user);
 
+/* How many claims that it held when it was opened are not undone. */
+unsigned int ledger_left(const struct ledger *ledger);
+
 /* --- for the guardian, whose copy of struct ledger is of the time when it was forked -----------
  */
 
@@ -71,6 +81,8 @@ int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
 int ledger_slot(const struct ledger *ledger, uint64_t claim_id);
 /* Takes the guardian's lock for the calling process. -EBUSY: there is another guardian. */
 int ledger_lock_guardian(struct ledger *ledger);
+/* Does the slot hold a claim of an earlier agent that ours has not undone? Allocates nothing. */
+bool ledger_was_left(const struct ledger *ledger, unsigned int slot);
 /* Empties all slots of the file but those with keep[slot]. 0 or -EIO. */
 int ledger_empty(const struct ledger *ledger, const bool keep[static CLAIM_MAX]);
 

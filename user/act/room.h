@@ -78,6 +78,8 @@ int watch_open(struct act *act);
 void watch_close(struct act *act);
 int watch_add(struct act *act, struct held *h);
 void watch_remove(struct act *act, struct held *h);
+/* Plans the first look at what has just been taken hold of. */
+void watch_soon(struct act *act, struct held *h);
 /* Plans the next look at it. */
 void watch_later(struct act *act, struct held *h, uint64_t delay_ns);
 /* The look itself: what has become of the target? May end the claim. */

@@ -49,7 +49,7 @@ static int open_above(const char *resolved, char *what, size_t what_size)
 	return take_fd(at);
 }
 
-int safedir_open(const char *dir, bool make, char *what, size_t what_size)
+int safedir_open(const char *dir, bool *made, char *what, size_t what_size)
 {
 	_cleanup_close_ int above = -1, fd = -1;
 	_cleanup_free_ char *resolved = NULL;
@@ -76,8 +76,11 @@ int safedir_open(const char *dir, bool make, char *what, size_t what_size)
 	if (above < 0)
 		return above;
 	snprintf(what, what_size, "%s", dir);
-	if (make && mkdirat(above, name, 0755) < 0 && errno != EEXIST)
-		return -errno;
+	if (made) {
+		*made = mkdirat(above, name, 0755) == 0;
+		if (!*made && errno != EEXIST)
+			return -errno;
+	}
 	fd = openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOTDIR || errno == ELOOP ? -EPERM : -errno;

@@ -10,14 +10,14 @@
 #include <stddef.h>
 
 /*
- * Opens `dir`; when `make` is set it is made (0755) if it is absent. It and all directories above
- * it must be root's and writable by root alone. A sticky directory above it (/tmp) is allowed:
- * there others can add names, but can neither remove nor rename one that is root's. Links above it
- * are resolved first and what they lead to is checked; `dir` itself must not be a link. (Run by
- * another user, as unit tests are, that user's directories count as root's.)
+ * Opens `dir`; unless `made` is NULL it is made (0755) if it is absent, and *made says so. It and
+ * all directories above it must be root's and writable by root alone. A sticky directory above it
+ * (/tmp) is allowed: there others can add names, but can neither remove nor rename one that is
+ * root's. Links above it are resolved first and what they lead to is checked; `dir` itself must not
+ * be a link. (Run by another user, as unit tests are, that user's directories count as root's.)
  *
  * Returns a descriptor; -EPERM: not safe; -errno. *what names the directory concerned.
  */
-int safedir_open(const char *dir, bool make, char *what, size_t what_size);
+int safedir_open(const char *dir, bool *made, char *what, size_t what_size);
 
 #endif

@@ -241,13 +241,14 @@ static void undo_all(struct watch *w)
 				(void)pidfd_send_signal(w->entries[i].fds[level], SIGCONT, NULL, 0);
 }
 
-/* When all messages were read, the ledger's other claims were never sent, so the kernel was not
- * told of them either. */
+/* When all messages were read, the agent's other claims were never sent, so the kernel was not told
+ * of them either. Those of an earlier agent, which ours could not undo, stay for the next one. */
 static void empty_ledger(const struct watch *w, bool read_all)
 {
 	bool keep[CLAIM_MAX];
 
-	memset(keep, read_all ? 0 : 1, sizeof(keep));
+	for (unsigned int i = 0; i < CLAIM_MAX; i++)
+		keep[i] = !read_all || ledger_was_left(w->vigil->options->ledger, i);
 	for (unsigned int i = 0; i < w->n; i++)
 		keep[w->entries[i].slot] = w->entries[i].failed;
 	(void)ledger_empty(w->vigil->options->ledger, keep);

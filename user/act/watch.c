@@ -12,9 +12,11 @@
 #define KEY_GUARDIAN 0
 #define KEY_TIMER    UINT64_MAX
 
-/* A process that was sent SIGSTOP stops when it next leaves the kernel; nothing announces it. */
-#define STOP_FIRST_NS (500 * NSEC_PER_USEC)
-#define STOP_LAST_NS  (100 * NSEC_PER_MSEC)
+/* A process that was sent SIGSTOP stops when it next leaves the kernel; nothing announces it. Of a
+ * cgroup there is an event when it is frozen, but none when someone lets it go before. */
+#define STOP_FIRST_NS	(500 * NSEC_PER_USEC)
+#define FREEZE_FIRST_NS (4 * NSEC_PER_MSEC)
+#define LAST_NS		(100 * NSEC_PER_MSEC)
 
 /* --- what we wait for ------------------------------------------------------------------------- */
 
@@ -66,6 +68,12 @@ void watch_later(struct act *act, struct held *h, uint64_t delay_ns)
 	arm(act);
 }
 
+void watch_soon(struct act *act, struct held *h)
+{
+	h->step_ns = h->claim.target.kind == TARGET_CGROUP ? FREEZE_FIRST_NS : STOP_FIRST_NS;
+	watch_later(act, h, h->step_ns);
+}
+
 /* --- what has become of a claim --------------------------------------------------------------- */
 
 static void let_go_by_others(struct act *act, struct held *h)
@@ -93,21 +101,13 @@ static void verified(struct act *act, struct held *h)
 
 static void not_yet(struct act *act, struct held *h)
 {
-	uint64_t slow_at = h->claim.since_ns + act->options.slow_ns;
-	uint64_t now = monotonic_ns();
-
-	if (h->claim.state == CLAIM_SLOW)
+	watch_later(act, h, h->step_ns);
+	h->step_ns = h->step_ns * 2 < LAST_NS ? h->step_ns * 2 : LAST_NS;
+	if (h->claim.state == CLAIM_SLOW ||
+	    monotonic_ns() < h->claim.since_ns + act->options.slow_ns)
 		return;
-	if (now >= slow_at) {
-		h->check_ns = 0; /* an event or the pulse will tell */
-		h->claim.state = CLAIM_SLOW;
-		table_tell(act, ACT_SLOW, h);
-	} else if (h->claim.target.kind == TARGET_CGROUP) {
-		watch_later(act, h, slow_at - now);
-	} else {
-		watch_later(act, h, h->step_ns);
-		h->step_ns = h->step_ns * 2 < STOP_LAST_NS ? h->step_ns * 2 : STOP_LAST_NS;
-	}
+	h->claim.state = CLAIM_SLOW;
+	table_tell(act, ACT_SLOW, h);
 }
 
 static void look_at_cgroup(struct act *act, struct held *h)
@@ -163,8 +163,6 @@ void watch_look(struct act *act, struct held *h)
 {
 	if (h->undoing)
 		return;
-	if (h->step_ns == 0)
-		h->step_ns = STOP_FIRST_NS;
 	if (h->claim.target.kind == TARGET_CGROUP)
 		look_at_cgroup(act, h);
 	else

@@ -17,21 +17,48 @@
 
 #define SWEEP_NS (10 * NSEC_PER_SEC)
 
-void agent_degraded(struct agent *a, const char *format, ...)
+static void degraded(struct agent *a, enum degraded_for as_long, const char *format, va_list ap)
 {
 	char text[DEGRADED_LEN];
-	va_list ap;
 
-	va_start(ap, format);
 	vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
 	for (unsigned int i = 0; i < a->n_degraded; i++)
-		if (strcmp(a->degraded[i], text) == 0)
+		if (strcmp(a->degraded[i].text, text) == 0)
 			return;
 	if (a->n_degraded == ARRAY_SIZE(a->degraded))
 		return;
-	memcpy(a->degraded[a->n_degraded++], text, sizeof(text));
-	log_warning("%s", text);
+	a->degraded[a->n_degraded].as_long = as_long;
+	memcpy(a->degraded[a->n_degraded++].text, text, sizeof(text));
+	if (as_long != DEGRADED_RELOAD)
+		log_warning("%s", text);
+}
+
+void agent_degraded(struct agent *a, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	degraded(a, DEGRADED_ALWAYS, format, ap);
+	va_end(ap);
+}
+
+void agent_degraded_for(struct agent *a, enum degraded_for as_long, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	degraded(a, as_long, format, ap);
+	va_end(ap);
+}
+
+void agent_degraded_end(struct agent *a, enum degraded_for as_long)
+{
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < a->n_degraded; i++)
+		if (a->degraded[i].as_long != as_long)
+			a->degraded[kept++] = a->degraded[i];
+	a->n_degraded = kept;
 }
 
 /* --- telling -----------------------------------------------------------------------------------
@@ -70,14 +97,13 @@ void agent_tell_text(struct agent *a, enum event_kind kind, const char *format, 
 
 void agent_schedule(struct agent *a)
 {
-	uint64_t now = monotonic_ns();
 	uint64_t next = a->last_pulse_ns + a->config->pulse_ns;
 	uint64_t t = policies_next_ns(a);
 	uint64_t accuracy_usec = 50 * 1000;
 
 	if (t < next)
 		next = t;
-	t = gpu_signal_next_ns(a, now);
+	t = gpu_signal_next_ns(a);
 	if (t < next)
 		next = t;
 	if (holds_any(a) && a->last_tick_ns + TICK_NS < next)
@@ -90,12 +116,34 @@ void agent_schedule(struct agent *a)
 	(void)sd_event_source_set_enabled(a->timer, SD_EVENT_ONESHOT);
 }
 
+/* Somebody tidies up where the agent has its files. */
+static void look_after_files(struct agent *a)
+{
+	int r = varlink_mend(a->server);
+
+	if (r > 0)
+		log_warning("the control socket was removed; it is there again");
+	else if (r < 0)
+		agent_degraded(
+			a,
+			"the control socket was removed and cannot be made again (%s), so no "
+			"client reaches the agent; restart it (systemctl restart culpritd)",
+			strerror(-r));
+	if (!ledger_in_place(a->ledger))
+		agent_degraded(a, "the ledger was removed while in use, so nothing new is held; "
+				  "restart the agent (systemctl restart culpritd)");
+}
+
 static void pulse(struct agent *a, uint64_t now)
 {
 	a->last_pulse_ns = now;
 	act_pulse(a->act);
 	/* One that could not be replaced when it died is replaced here, and nobody tells. */
 	senses_guardian(a);
+	if (ledger_left(a->ledger))
+		agent_release_left(a);
+	spared_pulse(a, now);
+	look_after_files(a);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
 	if (a->tree)
@@ -141,6 +189,12 @@ static int on_quit(sd_event_source *source, const struct signalfd_siginfo *info,
 	return sd_event_exit(a->event, 0);
 }
 
+void agent_notify_ready(const struct agent *a)
+{
+	sd_notifyf(0, "READY=1\nSTATUS=%u policies, %s", a->n_policies,
+		   a->config->shadow ? "shadow mode" : "enforcing");
+}
+
 static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, void *agent)
 {
 	struct agent *a = agent;
@@ -150,7 +204,7 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *info, 
 	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 		   (unsigned long long)(monotonic_ns() / NSEC_PER_USEC));
 	(void)agent_reload(a, NULL);
-	sd_notify(0, "READY=1");
+	agent_notify_ready(a);
 	return 0;
 }
 
@@ -211,8 +265,7 @@ static void say_started(struct agent *a)
 			a->config->shadow ? "shadow mode" : "enforcing", a->n_policies);
 	getrusage(RUSAGE_SELF, &usage);
 	a->wakeups_start = (uint64_t)usage.ru_nvcsw;
-	sd_notifyf(0, "READY=1\nSTATUS=%u policies, %s", a->n_policies,
-		   a->config->shadow ? "shadow mode" : "enforcing");
+	agent_notify_ready(a);
 }
 
 int agent_run(const struct options *options)
@@ -233,6 +286,7 @@ int agent_run(const struct options *options)
 	log_set_level(a->config->log_level);
 	r = agent_open(a);
 	if (r >= 0) {
+		a->started = true;
 		say_started(a);
 		/* Loading parsed the kernel's BTF several times; that memory is not needed again.
 		 */

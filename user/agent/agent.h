@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "agent/spared.h"
 #include "act/act.h"
 #include "act/guardian.h"
 #include "act/ledger.h"
@@ -44,6 +45,15 @@
 
 #define DEGRADED_MAX 16
 #define DEGRADED_LEN 256
+
+/* How long something that the agent runs without stays so. */
+enum degraded_for {
+	DEGRADED_ALWAYS,  /* until the agent ends */
+	DEGRADED_CONFIG,  /* until a new configuration is in force */
+	DEGRADED_RELOAD,  /* likewise; it was told as an event already */
+	DEGRADED_DEVICES, /* until all device nodes that are named are watched */
+	DEGRADED_LEDGER,  /* until what an earlier agent held has been let go */
+};
 
 /* What the command line says; it beats the file, also after a reload. */
 struct options {
@@ -79,7 +89,8 @@ struct agent_policy {
 	const struct policy_config *config;
 	struct policy_rule rule;
 	struct policy_state state;
-	double value; /* at the last step */
+	double value;	   /* at the last step */
+	uint64_t below_ns; /* the last step at which it was below leave; 0: none yet */
 	uint64_t since_ms;
 	bool paused;
 	uint64_t paused_until_ns; /* 0: until resumed */
@@ -110,6 +121,9 @@ struct holder {
 	enum claim_action action; /* what it wants done */
 	/* Thawed by hand: the policy keeps off this target until its signal has been quiet. */
 	bool off;
+	/* Someone else let the target go at that time, and it is left to them until the signal has
+	 * been below leave; 0: nobody did, or the signal still speaks for freezing it again. */
+	uint64_t left_ns;
 };
 
 /* One target that is held, by whom, and the claim that holds it. */
@@ -124,7 +138,8 @@ struct hold {
 	unsigned int n_holders;
 	bool by_operator;
 	uint64_t operator_until_ns; /* 0: until thawed */
-	uint64_t again_ns;	    /* thawed by others: when to freeze it again; 0: not to be */
+	uint64_t again_ns;	    /* thawed by others: not frozen again before this */
+	uint64_t spared_until_ns;   /* protected: when to look at it again */
 	uint64_t record_ns; /* of the policy that led to the claim; 0: none, the tick saw it */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
@@ -140,10 +155,15 @@ struct agent {
 	char *pin_dir;	     /* as it was at the start: the guardian keeps the pointer */
 	unsigned int n_cpus; /* for messages; asked for once, because asking reads a file */
 
+	bool started; /* false: what opening has made goes again */
+	bool made_socket_dir;
+
 	struct cgroupfs cgroups;
 	struct ledger *ledger;
+	unsigned int left; /* claims of an earlier agent that could not be undone so far */
 	struct guardian *guardian;
 	struct act *act;
+	struct spared spared;
 	struct pins *pins;
 	struct losses *losses;
 
@@ -171,13 +191,17 @@ struct agent {
 
 	sd_event_source *timer; /* the tick or the pulse, whichever is due */
 	sd_event_source *flush; /* defers the telling to an idle loop */
-	uint64_t last_tick_ns, last_pulse_ns, last_settle_all_ns, last_sweep_ns;
+	uint64_t last_tick_ns, last_pulse_ns, last_settle_ns, last_settle_all_ns, last_sweep_ns;
 	uint64_t started_ms, started_ns;
 	uint64_t wakeups_start; /* voluntary context switches until the loop began */
 	uint64_t pswpin_start;	/* /proc/vmstat when we started */
-	char degraded[DEGRADED_MAX][DEGRADED_LEN]; /* what runs without, for status */
+	struct {
+		enum degraded_for as_long;
+		char text[DEGRADED_LEN];
+	} degraded[DEGRADED_MAX]; /* what it runs without, for status */
 	unsigned int n_degraded;
 	bool gpu_wanted;
+	int devices_error; /* why not all device nodes that are named are watched; 0: they are */
 	uint64_t last_devices_ns;
 	sd_event_source *node_watches[16]; /* directories in which device nodes may appear */
 };
@@ -186,23 +210,30 @@ struct agent {
  * everything go first. Both tell what is wrong. 0 or -errno. */
 int agent_open(struct agent *a);
 void agent_close(struct agent *a);
+/* Lets go what an earlier agent held; what the kernel does not take is tried again at each pulse.
+ */
+void agent_release_left(struct agent *a);
 
 /* reload.c */
 /* The configuration with what the command line says over it. -EINVAL: errors, one line each in
  * `lines` (unless NULL) and in the log. */
 int config_of_options(const struct options *options, struct config **out, json_t *lines);
-/* Builds workloads and policies; then, once old states have been taken over, connects them with the
- * senses. 0 or -errno. */
+/* Builds workloads and policies. 0 or -ENOMEM. */
 int config_build(struct agent *a);
-int config_connect(struct agent *a);
-/* Reads the configuration again. -EINVAL: it has errors (one line each in `lines`, unless NULL),
- * the old one stays in force. */
+/* Once old states have been taken over: connects them with the senses. What a sense does not take
+ * is told, and in status until the next reload. */
+void config_connect(struct agent *a);
+/* Reads the configuration again. Whatever it returns but 0, the old one stays in force whole;
+ * -EINVAL: the new one has errors (one line each in `lines`, unless NULL). */
 int agent_reload(struct agent *a, json_t *lines);
 
 /* agent.c */
 int agent_run(const struct options *options);
 /* Says once, in the log and from then on in `status`, what the agent runs without. */
 __attribute__((format(printf, 2, 3))) void agent_degraded(struct agent *a, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void
+agent_degraded_for(struct agent *a, enum degraded_for as_long, const char *format, ...);
+void agent_degraded_end(struct agent *a, enum degraded_for as_long);
 /* Puts an event into the queue (shadow and time are filled in) and has it told soon. */
 void agent_tell(struct agent *a, struct event *event);
 /* An event that is about no target. */
@@ -212,6 +243,8 @@ __attribute__((format(printf, 3, 4))) void agent_tell_text(struct agent *a, enum
 int agent_open_loop(struct agent *a);
 /* Sets the timer to when the policies next need a look. */
 void agent_schedule(struct agent *a);
+/* READY=1 for the service manager, with what is in force. */
+void agent_notify_ready(const struct agent *a);
 
 /* permission.c: false, and it has been said why, when this process may not */
 bool permission_to_act(void);  /* freeze, signal, read the ledger: be root */
@@ -250,34 +283,40 @@ bool policy_holds(const struct agent_policy *p);
 void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns);
 /* All policies, with the values of now; the tick. */
 void policies_tick(struct agent *a, uint64_t now_ns);
+/* A cgroup has appeared: those that hold have it held, too, if it is their target. Looks at nothing
+ * else, for there may be many of them. */
+void policies_hold_node(struct agent *a, const struct tree_node *node);
 /* By when the next look is due, UINT64_MAX: no need. */
 uint64_t policies_next_ns(const struct agent *a);
 void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
 void policy_resume(struct agent *a, struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
+const char *policy_unit_name(const struct agent_policy *p); /* what its value is in */
 
 /* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
 /* Why it begins to hold: what was seen, of whom, against what (cpu and gpu). */
 void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size);
 /* Why it lets go. */
-void words_end(const struct agent_policy *p, char *buf, size_t size);
+void words_end(const struct agent_policy *p, enum policy_verdict verdict, char *buf, size_t size);
 /* What would make it let go. */
 void words_undo(const struct agent_policy *p, char *buf, size_t size);
 /* And when it does so at the latest; "" when nothing limits it. */
 void words_latest(const struct agent_policy *p, char *buf, size_t size);
+/* A time that runs down, in whole seconds or minutes. Returns buf. */
+const char *words_left(uint64_t left_ns, char *buf, size_t size);
 
 /* signal_cpu.c */
 void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossing);
 double cpu_signal_value(struct agent *a, struct agent_policy *p);
-int cpu_signal_build(struct agent *a);
+void cpu_signal_build(struct agent *a);
 void cpu_signal_arm(struct agent *a, unsigned int budget);
 
 /* signal_gpu.c */
 void gpu_signal_change(void *agent, const struct gpu_change *change);
 double gpu_signal_value(struct agent *a, struct agent_policy *p);
-int gpu_signal_build(struct agent *a);
+void gpu_signal_build(struct agent *a);
 void gpu_signal_tick(struct agent *a, uint64_t now_ns);
-uint64_t gpu_signal_next_ns(const struct agent *a, uint64_t now_ns);
+uint64_t gpu_signal_next_ns(const struct agent *a);
 /* Attaches what costs others something only while an active policy needs it. After a policy was
  * paused or resumed. */
 void gpu_signal_want(struct agent *a);
@@ -285,7 +324,8 @@ void gpu_signal_want(struct agent *a);
 /* signal_thrash.c */
 void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *crossing);
 double thrash_signal_value(struct agent *a, struct agent_policy *p);
-int thrash_signal_build(struct agent *a);
+int thrash_signal_open(struct agent *a);
+void thrash_signal_build(struct agent *a);
 void thrash_signal_free(struct agent *a);
 /* Arms the sense, or disarms it. After a policy was paused or resumed. */
 void thrash_signal_want(struct agent *a);
@@ -306,6 +346,8 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 /* By hand: lets the target go; its policies keep off it until they have been quiet. */
 void hold_release_one(struct agent *a, struct hold *h, const char *why);
 void holds_release_all(struct agent *a, const char *why);
+/* Lets go what is protected by now (see spared.h). */
+void holds_release_spared(struct agent *a);
 void holds_retry(struct agent *a, uint64_t now_ns);
 struct hold *hold_find(struct agent *a, const struct target *target);
 bool holds_any(const struct agent *a);
@@ -323,7 +365,14 @@ void sampler_pulse(struct agent *a, uint64_t now_ns);
 void sampler_forget(struct agent *a, struct tree_node *node);
 
 /* control.c: the methods of io.culprit.Agent; report.c: the objects that they answer with */
+#define NO_SUCH_TARGET "io.culprit.Agent.NoSuchTarget"
 extern const struct varlink_method control_methods[];
+/* Milliseconds from now as a time of CLOCK_MONOTONIC; 0 without them. False: out of range, and the
+ * call is answered. */
+bool control_until(struct varlink_call *call, bool given, int64_t for_ms, uint64_t *until_ns);
+/* by_hand.c */
+void control_freeze(void *agent, struct varlink_call *call, json_t *parameters);
+void control_thaw(void *agent, struct varlink_call *call, json_t *parameters);
 json_t *report_status(struct agent *a);
 json_t *report_why(struct agent *a, const char *name, bool *known);
 json_t *report_claim(const struct hold *h);

@@ -15,6 +15,9 @@
  * or to end it, before it is frozen again. */
 #define AGAIN_NS NSEC_PER_SEC
 
+/* How long something protected is left alone before it is looked at again. */
+#define SPARED_NS (5 * NSEC_PER_SEC)
+
 #define OPERATOR "operator"
 
 static bool same_target(const struct target *x, const struct target *y)
@@ -171,7 +174,23 @@ static enum event_kind undone_kind(enum claim_action action)
 /* Does the fault lie with the agent rather than with the target? Then it is an error, and loud. */
 static bool is_ours(int error)
 {
-	return error == -ENOSPC || error == -EIO || error == -EHOSTDOWN;
+	return error == -ENOSPC || error == -EIO || error == -EIDRM || error == -EHOSTDOWN;
+}
+
+/* Must it be left alone? Told once, and looked at again later: who is protected may leave. */
+static bool is_spared(struct agent *a, struct hold *h, const struct agent_policy *p)
+{
+	char why[128];
+
+	if (h->error == -EACCES && monotonic_ns() < h->spared_until_ns)
+		return true;
+	if (!target_is_spared(a, &h->target, why, sizeof(why)))
+		return false;
+	if (h->error != -EACCES)
+		tell_hold(a, h, p, EVENT_REFUSED, why);
+	h->error = -EACCES;
+	h->spared_until_ns = monotonic_ns() + SPARED_NS;
+	return true;
 }
 
 /* Tries to claim the hold's target. What is refused stays a hold without a claim, told once, and is
@@ -182,6 +201,8 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 	int before = h->error;
 	int r;
 
+	if (is_spared(a, h, p))
+		return;
 	if (a->config->shadow) {
 		h->error = 0;
 		h->shadow = true;
@@ -202,6 +223,42 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 		tell_hold(a, h, p, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
 }
 
+/* May it be frozen again for that policy, although someone else let it go? */
+static bool speaks_again(const struct holder *holder)
+{
+	const struct agent_policy *p = holder->policy;
+
+	return !holder->off && p->state.phase == POLICY_HOLDING &&
+	       (!holder->left_ns || p->below_ns > holder->left_ns);
+}
+
+/* Freezes again what someone else let go, when their second is over and some policy has reason to.
+ */
+static int freeze_again(struct agent *a, struct hold *h)
+{
+	const struct agent_policy *p = NULL;
+	int r;
+
+	if (monotonic_ns() < h->again_ns)
+		return 0;
+	for (unsigned int i = 0; !p && i < h->n_holders; i++)
+		if (speaks_again(&h->holders[i]))
+			p = h->holders[i].policy;
+	if (!p)
+		return 0;
+	r = act_refreeze(a->act, h->claim, name_of(p), h->reason);
+	if (r == 0) {
+		h->record_ns = p->record_ns;
+		/* What was done by hand ended when they let it go. */
+		h->by_operator = false;
+	}
+	/* They have frozen it themselves meanwhile: now it is theirs, and so is what they do next.
+	 */
+	for (unsigned int i = 0; r == -EBUSY && i < h->n_holders; i++)
+		h->holders[i].left_ns = monotonic_ns();
+	return r;
+}
+
 /* Does what those who want it held want; what fails is tried again at the next tick. */
 static int pursue(struct agent *a, struct hold *h, const char *reason)
 {
@@ -211,7 +268,7 @@ static int pursue(struct agent *a, struct hold *h, const char *reason)
 
 	if (h->claim) {
 		if (action != CLAIM_TERMINATE || h->claim->action == CLAIM_TERMINATE)
-			return 0;
+			return h->claim->state == CLAIM_EXTERNAL ? freeze_again(a, h) : 0;
 		r = act_escalate(a->act, h->claim, name_of(p), reason);
 		if (r < 0)
 			return r;
@@ -231,6 +288,9 @@ static int join(struct agent *a, struct hold *h, struct agent_policy *p, enum cl
 	if (h->n_holders == MAX_HOLDERS)
 		return -E2BIG;
 	h->holders[h->n_holders++] = (struct holder){ .policy = p, .action = action };
+	/* It was let go before this policy had anything to say: that was no word against it. */
+	if (h->claim && h->claim->state == CLAIM_EXTERNAL)
+		snprintf(h->reason, sizeof(h->reason), "%s", reason);
 	return pursue(a, h, reason);
 }
 
@@ -261,7 +321,7 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 		return -EALREADY;
 	/* Someone else has let it go meanwhile. */
 	if (h && h->claim && h->claim->state == CLAIM_EXTERNAL)
-		r = act_refreeze(a->act, h->claim);
+		r = act_refreeze(a->act, h->claim, OPERATOR, reason);
 	if (r < 0)
 		return r;
 	if (!h)
@@ -387,22 +447,35 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 				a->holds[i].holders[j].policy = p;
 }
 
-/* Does some policy's signal still hold (not merely its grace time)? */
-static bool still_wanted(const struct hold *h)
+void holds_release_spared(struct agent *a)
 {
-	if (h->by_operator)
-		return true;
-	for (unsigned int i = 0; i < h->n_holders; i++)
-		if (!h->holders[i].off && h->holders[i].policy->state.phase == POLICY_HOLDING)
-			return true;
-	return false;
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+		char why[128];
+
+		if (!h->used || (!h->claim && !h->shadow) ||
+		    !target_is_spared(a, &h->target, why, sizeof(why)) ||
+		    undo(a, h, leading_policy(h), why) < 0)
+			continue;
+		h->error = -EACCES;
+		h->spared_until_ns = monotonic_ns() + SPARED_NS;
+		h->by_operator = false;
+		if (h->n_holders == 0)
+			h->used = false;
+	}
 }
 
-static void freeze_again(struct agent *a, struct hold *h)
+/* It was named for what ran in it, and that has gone: what runs in it next is somebody else. */
+static void forget_offender(struct hold *h)
 {
-	h->again_ns = 0;
-	if (h->claim && h->claim->state == CLAIM_EXTERNAL && still_wanted(h) && !h->by_operator)
-		(void)act_refreeze(a->act, h->claim);
+	unsigned int kept = 0;
+
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		if (!h->holders[i].policy->config->target_offender)
+			h->holders[kept++] = h->holders[i];
+	h->n_holders = kept;
+	if (kept == 0 && !h->by_operator)
+		h->used = false;
 }
 
 void holds_retry(struct agent *a, uint64_t now_ns)
@@ -412,31 +485,39 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 
 		if (!h->used)
 			continue;
-		if (h->again_ns && now_ns >= h->again_ns)
-			freeze_again(a, h);
 		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
 			h->by_operator = false;
 			settle(a, h, NULL, "the time that the operator gave is over");
 		} else if (!h->claim && (h->error == -ESTALE || h->error == -ESRCH)) {
 			h->used = false;
-		} else if (is_wanted(h) && !h->shadow) {
-			(void)pursue(a, h, h->reason);
+		} else if (!h->claim && h->error == -ENODATA) {
+			forget_offender(h);
 		}
+		if (h->used && is_wanted(h) && !h->shadow)
+			(void)pursue(a, h, h->reason);
 	}
 }
 
 static void thawed_by_others(struct agent *a, struct hold *h)
 {
 	/* Twice is an opinion: then it is the operator's. */
-	if (h->claim->external_thaws < 2 && still_wanted(h) && !h->by_operator) {
-		h->again_ns = monotonic_ns() + AGAIN_NS;
-		tell_hold(a, h, claimant(a, h), EVENT_EXTERNAL_THAW,
-			  "someone else let it go; in a second it is frozen again if the signal "
-			  "still holds");
-		return;
+	bool opinion = h->claim->external_thaws >= 2 || h->by_operator, again = false;
+	uint64_t now = monotonic_ns();
+
+	h->again_ns = now + AGAIN_NS;
+	for (unsigned int i = 0; i < h->n_holders; i++) {
+		struct holder *holder = &h->holders[i];
+		const struct policy_state *s = &holder->policy->state;
+
+		/* What is quiet at this moment need not become so first. */
+		holder->left_ns = !s->below && (opinion || s->phase != POLICY_HOLDING) ? now : 0;
+		again |= speaks_again(holder);
 	}
 	tell_hold(a, h, claimant(a, h), EVENT_EXTERNAL_THAW,
-		  "someone else let it go; it is left to them until the signal has been quiet");
+		  again ? "someone else let it go; in a second it is frozen again if the signal "
+			  "still holds"
+			: "someone else let it go; it is left to them until the signal has been "
+			  "quiet");
 }
 
 /* The claim is over and about to be freed. What was done by hand is over with it; a policy whose
@@ -447,6 +528,8 @@ static void over(struct hold *h, bool gone)
 	h->again_ns = 0;
 	h->by_operator = false;
 	h->error = gone ? -ENODATA : 0;
+	if (gone)
+		forget_offender(h);
 	if (h->n_holders == 0 || (gone && h->target.kind == TARGET_PROCESS))
 		h->used = false;
 }
@@ -491,6 +574,11 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 		over(h, true);
 		break;
 	case ACT_GONE:
+		/* Who reads of its beginning reads of its end, too. */
+		if (claim->state == CLAIM_HELD || claim->state == CLAIM_SLOW)
+			tell_hold(a, h, p, undone_kind(h->action),
+				  h->target.kind == TARGET_CGROUP ? "nothing runs in it any more"
+								  : "it has ended");
 		over(h, true);
 		break;
 	case ACT_UNDONE:

@@ -2,6 +2,7 @@
 /* culpritd's command line. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "act/release.h"
 #include "agent/agent.h"
 #include "lib/cleanup.h"
+#include "lib/text.h"
 #include "tell/log.h"
 
 enum {
@@ -93,13 +95,14 @@ struct command_line {
 
 __attribute__((format(printf, 1, 2))) static int bad_usage(const char *format, ...)
 {
+	char raw[2048], text[2 * sizeof(raw)];
 	va_list ap;
 
-	fputs("culpritd: ", stderr);
 	va_start(ap, format);
-	vfprintf(stderr, format, ap);
+	vsnprintf(raw, sizeof(raw), format, ap);
 	va_end(ap);
-	fputs("; culpritd --help tells more\n", stderr);
+	fprintf(stderr, "culpritd: %s; culpritd --help tells more\n",
+		text_printable(text, sizeof(text), raw));
 	return EXIT_USAGE;
 }
 
@@ -130,12 +133,24 @@ static int set_mode(struct command_line *c, enum mode mode, const char *name)
 	return EXIT_DONE;
 }
 
-static int absolute(const char **to, const char *name, const char *path)
+static bool to_is_made(const char *name)
+{
+	return strcmp(name, "--only") != 0;
+}
+
+static int absolute(const char **to, const char *name, const char *path, size_t most)
 {
 	size_t length = strlen(path);
 
 	if (path[0] != '/')
-		return bad_usage("%s %s: give an absolute path, one that begins with /", name,
+		return bad_usage("%s '%s': give an absolute path, one that begins with /", name,
+				 path);
+	if (length > most)
+		return bad_usage("%s: its path has %zu bytes; choose one of at most %zu", name,
+				 length, most);
+	/* All but --only are made, and hold what is the agent's alone. */
+	if (strspn(path, "/") == length && to_is_made(name))
+		return bad_usage("%s %s: is the root directory; choose a path below it", name,
 				 path);
 	if (strstr(path, "/../") || (length >= 3 && strcmp(path + length - 3, "/..") == 0))
 		return bad_usage("%s %s: give a path without ..", name, path);
@@ -150,6 +165,8 @@ static int handle(struct command_line *c, int option, const char *text)
 
 	switch (option) {
 	case OPT_CONFIG:
+		if (!*optarg)
+			return bad_usage("--config '': name a configuration file");
 		o->config_file = optarg;
 		o->config_required = true;
 		return EXIT_DONE;
@@ -166,18 +183,18 @@ static int handle(struct command_line *c, int option, const char *text)
 		o->shadow = true;
 		return EXIT_DONE;
 	case OPT_ONLY:
-		return absolute(&o->only, "--only", optarg);
+		return absolute(&o->only, "--only", optarg, ONLY_MAX);
 	case OPT_STATE_DIR:
-		return absolute(&o->state_dir, "--state-dir", optarg);
+		return absolute(&o->state_dir, "--state-dir", optarg, PATH_MAX - NAME_MAX);
 	case OPT_SOCKET:
-		return absolute(&o->socket, "--socket", optarg);
+		return absolute(&o->socket, "--socket", optarg, PATH_MAX - NAME_MAX);
 	case OPT_PIN_DIR:
-		return absolute(&o->pin_dir, "--pin-dir", optarg);
+		return absolute(&o->pin_dir, "--pin-dir", optarg, PATH_MAX - NAME_MAX);
 	case OPT_LOG_LEVEL:
 		o->log_level = log_level_from_name(optarg);
 		if (o->log_level < 0)
 			return bad_usage(
-				"--log-level %s: say error, warning, notice, info or debug",
+				"--log-level '%s': say error, warning, notice, info or debug",
 				optarg);
 		return EXIT_DONE;
 	case OPT_SOURCE:
@@ -283,7 +300,7 @@ int main(int argc, char **argv)
 			return r;
 	}
 	if (optind < argc)
-		return bad_usage("%s: culpritd takes options only", argv[optind]);
+		return bad_usage("'%s': culpritd takes options only", argv[optind]);
 	if (c.json && c.mode != MODE_SUPPORT)
 		return bad_usage("--json: it goes with --support only");
 	log_open(c.options.log_level >= 0 ? c.options.log_level : LOG_INFO);

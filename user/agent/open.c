@@ -40,15 +40,36 @@ static void told_release(void *agent, const struct claim *claim, int error)
 			       .target = claim->target,
 			       .claim_id = claim->id };
 
+	/* Told at the first attempt. */
+	if (error && a->left)
+		return;
 	snprintf(event.policy, sizeof(event.policy), "%s", claim->policy);
 	if (error)
 		snprintf(event.reason, sizeof(event.reason),
-			 "an earlier agent held it, and it could not be let go: %s",
+			 "an earlier agent held it, and it could not be let go: %s; it is tried "
+			 "again each second",
 			 strerror(-error));
 	else
 		snprintf(event.reason, sizeof(event.reason),
 			 "an earlier agent held it; it was let go");
 	agent_tell(a, &event);
+}
+
+void agent_release_left(struct agent *a)
+{
+	unsigned int left;
+
+	(void)ledger_release(a->ledger, &a->cgroups, told_release, a);
+	left = ledger_left(a->ledger);
+	if (left == a->left)
+		return;
+	agent_degraded_end(a, DEGRADED_LEDGER);
+	if (left)
+		agent_degraded_for(a, DEGRADED_LEDGER,
+				   "%u of the targets that an earlier agent held could not be let "
+				   "go; it is tried again each second",
+				   left);
+	a->left = left;
 }
 
 /* What to do about a file that cannot be made. */
@@ -139,17 +160,16 @@ static int open_act(struct agent *a)
 }
 
 /* The directory of the socket; the state directory is made by the ledger. */
-static void make_parent(const char *path)
+static bool parent_of(const char *path, char dir[static PATH_MAX])
 {
-	char dir[PATH_MAX];
 	char *slash;
 
-	snprintf(dir, sizeof(dir), "%s", path);
+	snprintf(dir, PATH_MAX, "%s", path);
 	slash = strrchr(dir, '/');
 	if (!slash || slash == dir)
-		return;
+		return false;
 	*slash = '\0';
-	(void)mkdir(dir, 0755);
+	return true;
 }
 
 static int open_socket(struct agent *a)
@@ -161,9 +181,10 @@ static int open_socket(struct agent *a)
 		.methods = control_methods,
 		.user = a,
 	};
+	char dir[PATH_MAX];
 	int r;
 
-	make_parent(o.path);
+	a->made_socket_dir = parent_of(o.path, dir) && mkdir(dir, 0755) == 0;
 	r = varlink_new(&a->server, &o);
 	if (r == -EADDRINUSE)
 		log_error("%s: another agent answers there; stop it, or give --socket", o.path);
@@ -203,7 +224,7 @@ int agent_open(struct agent *a)
 		log_error("the event loop cannot be set up: %s", strerror(-r));
 		return r;
 	}
-	(void)ledger_release(a->ledger, &a->cgroups, told_release, a);
+	agent_release_left(a);
 	take_priority(a);
 	r = open_pins(a);
 	if (r < 0)
@@ -219,12 +240,31 @@ int agent_open(struct agent *a)
 	r = open_socket(a);
 	if (r < 0)
 		return r;
-	r = config_build(a);
+	r = thrash_signal_open(a);
 	if (r >= 0)
-		r = config_connect(a);
-	if (r < 0)
+		r = config_build(a);
+	if (r < 0) {
 		log_error("the policies cannot be set up: %s", strerror(-r));
-	return r;
+		return r;
+	}
+	config_connect(a);
+	return 0;
+}
+
+/* A start that was refused leaves nothing behind. */
+static void close_files(struct agent *a)
+{
+	char dir[PATH_MAX];
+
+	if (!a->ledger)
+		return;
+	if (a->started) {
+		ledger_close(a->ledger);
+		return;
+	}
+	if (a->made_socket_dir && parent_of(a->config->socket, dir))
+		(void)rmdir(dir);
+	ledger_discard(a->ledger);
 }
 
 void agent_close(struct agent *a)
@@ -235,6 +275,8 @@ void agent_close(struct agent *a)
 		act_free(a->act);
 		a->act = NULL; /* the tree has news until its end */
 	}
+	if (a->left)
+		agent_release_left(a);
 	if (a->events)
 		events_flush(a->events);
 	if (a->feed)
@@ -253,8 +295,7 @@ void agent_close(struct agent *a)
 		losses_close(a->losses);
 	if (a->guardian)
 		guardian_stop(a->guardian);
-	if (a->ledger)
-		ledger_close(a->ledger);
+	close_files(a);
 	if (a->events) {
 		events_flush(a->events);
 		events_free(a->events);

@@ -25,20 +25,9 @@ struct agent_policy *policy_find(struct agent *a, const char *name)
 	return NULL;
 }
 
-static const char *signal_name(enum signal_kind signal)
+const char *policy_unit_name(const struct agent_policy *p)
 {
-	static const char *const names[] = {
-		[SIGNAL_CPU] = "cpu",		[SIGNAL_GPU] = "gpu",
-		[SIGNAL_THRASH] = "thrash",	[SIGNAL_PRESSURE] = "pressure",
-		[SIGNAL_PRESENCE] = "presence", [SIGNAL_POWER] = "power",
-	};
-
-	return names[signal];
-}
-
-static const char *unit_name(const struct policy_config *config)
-{
-	switch (config->signal) {
+	switch (p->config->signal) {
 	case SIGNAL_CPU:
 		return "cpus";
 	case SIGNAL_GPU:
@@ -77,11 +66,11 @@ static enum claim_action claim_action_of(const struct policy_config *config)
 static void gather_evidence(struct agent_policy *p)
 {
 	p->evidence = (struct event_evidence){
-		.signal = signal_name(p->config->signal),
+		.signal = policy_signal_name(p->config->signal),
 		.value = p->value,
 		.enter = p->rule.enter,
 		.leave = p->rule.leave,
-		.unit = unit_name(p->config),
+		.unit = policy_unit_name(p),
 		.window_ms = p->config->window_ns / NSEC_PER_MSEC,
 	};
 	snprintf(p->evidence.device, sizeof(p->evidence.device), "%s", p->device);
@@ -102,6 +91,35 @@ static void hold_targets(struct agent *a, struct agent_policy *p)
 			target_of_node(&target, w->nodes[i]);
 			(void)hold_begin(a, p, &target, claim_action_of(p->config), reason);
 		}
+	}
+}
+
+static bool targets_node(const struct agent *a, const struct agent_policy *p,
+			 const struct tree_node *node)
+{
+	for (unsigned int t = 0; t < p->config->n_targets; t++) {
+		const struct agent_workload *w = &a->workloads[p->config->targets[t]];
+
+		if (pattern_names_cgroup(&w->config->pattern, node->path))
+			return true;
+	}
+	return false;
+}
+
+void policies_hold_node(struct agent *a, const struct tree_node *node)
+{
+	char reason[CLAIM_REASON_LEN];
+	struct target target;
+
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		if (p->paused || !policy_holds(p) || !targets_node(a, p, node))
+			continue;
+		words_begin(a, p, reason, sizeof(reason));
+		target_of_node(&target, node);
+		p->record_ns = 0;
+		(void)hold_begin(a, p, &target, claim_action_of(p->config), reason);
 	}
 }
 
@@ -137,15 +155,20 @@ static void listen_anew(struct agent *a, const struct agent_policy *p)
 void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
 {
 	enum policy_phase before = p->state.phase;
+	enum policy_verdict verdict;
 	char why[CLAIM_REASON_LEN];
 
 	p->value = value;
-	switch (policy_step(&p->state, &p->rule, value, now_ns)) {
+	verdict = policy_step(&p->state, &p->rule, value, now_ns);
+	if (p->state.below)
+		p->below_ns = now_ns;
+	switch (verdict) {
 	case VERDICT_BEGIN:
 		begin(a, p);
 		break;
 	case VERDICT_RELEASE:
-		words_end(p, why, sizeof(why));
+	case VERDICT_EXPIRE:
+		words_end(p, verdict, why, sizeof(why));
 		release(a, p, why);
 		break;
 	case VERDICT_NONE:
@@ -308,6 +331,7 @@ void policies_inherit(struct agent *a, const struct config *old_config,
 			continue;
 		}
 		p->state = old->state;
+		p->below_ns = old->below_ns;
 		p->value = old->value;
 		p->since_ms = old->since_ms;
 		p->evidence = old->evidence;

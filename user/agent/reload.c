@@ -77,75 +77,129 @@ int config_build(struct agent *a)
 }
 
 /* ... and connects it with the senses, once old states have been taken over. */
-int config_connect(struct agent *a)
+void config_connect(struct agent *a)
 {
-	int r = cpu_signal_build(a);
+	cpu_signal_build(a);
+	workloads_sort_in(a);
+	gpu_signal_build(a);
+	thrash_signal_build(a);
+}
+
+/* What a configuration is in the agent. */
+struct in_force {
+	struct config *config;
+	struct agent_policy *policies;
+	struct agent_workload *workloads;
+	unsigned int n_policies, n_workloads;
+};
+
+static struct in_force take_out(struct agent *a)
+{
+	struct in_force f = { a->config, a->policies, a->workloads, a->n_policies, a->n_workloads };
+
+	a->config = NULL;
+	a->policies = NULL;
+	a->workloads = NULL;
+	a->n_policies = a->n_workloads = 0;
+	return f;
+}
+
+static void put_in(struct agent *a, const struct in_force *f)
+{
+	a->config = f->config;
+	a->policies = f->policies;
+	a->workloads = f->workloads;
+	a->n_policies = f->n_policies;
+	a->n_workloads = f->n_workloads;
+}
+
+static void free_old(struct in_force *f)
+{
+	for (unsigned int i = 0; i < f->n_workloads; i++)
+		free(f->workloads[i].nodes);
+	free(f->workloads);
+	free(f->policies);
+	config_free(f->config);
+}
+
+/* All that can fail, before anything that is in force is touched. */
+static int prepare(struct agent *a, struct in_force *new, json_t *lines)
+{
+	struct in_force old;
+	struct config *config;
+	int r = config_of_options(&a->options, &config, lines);
 
 	if (r < 0)
 		return r;
-	workloads_sort_in(a);
-	r = gpu_signal_build(a);
-	if (r < 0)
-		return r;
-	return thrash_signal_build(a);
+	old = take_out(a);
+	a->config = config;
+	r = config_build(a);
+	if (r < 0) {
+		workloads_free(a);
+		policies_free(a);
+		config_free(config);
+	} else {
+		*new = take_out(a);
+	}
+	put_in(a, &old);
+	return r;
+}
+
+/* These hold the ledger, the socket and the pins. */
+static void warn_of_lasting(const struct config *old, const struct config *new)
+{
+	if (strcmp(new->state_dir, old->state_dir) != 0 || strcmp(new->socket, old->socket) != 0 ||
+	    strcmp(new->pin_dir, old->pin_dir) != 0)
+		log_warning(
+			"state_dir, socket and pin_dir change with a restart, not with a reload; "
+			"the old ones stay in use");
+}
+
+static void put_in_force(struct agent *a, const struct in_force *new)
+{
+	struct in_force old;
+
+	/* What was sent for the old budgets is heard before their places mean something else. */
+	if (a->cpu)
+		(void)cpu_dispatch(a->cpu);
+	/* Told as what it is in the mode in which it was done. */
+	if (a->config->shadow != new->config->shadow)
+		holds_release_all(a, "the mode changes");
+	old = take_out(a);
+	put_in(a, new);
+	agent_degraded_end(a, DEGRADED_CONFIG);
+	agent_degraded_end(a, DEGRADED_RELOAD);
+	policies_inherit(a, old.config, old.policies, old.n_policies);
+	(void)act_set_only(a->act, a->config->only);
+	log_set_level(a->config->log_level);
+	config_connect(a);
+	spared_forget(a);
+	spared_pulse(a, monotonic_ns());
+	free_old(&old);
+	policies_tick(a, monotonic_ns());
 }
 
 int agent_reload(struct agent *a, json_t *lines)
 {
-	struct config *old_config = a->config, *config;
-	struct agent_policy *old_policies = a->policies;
-	struct agent_workload *old_workloads = a->workloads;
-	unsigned int n_policies = a->n_policies, n_workloads = a->n_workloads;
-	int r = config_of_options(&a->options, &config, lines);
+	struct in_force new;
+	int r = prepare(a, &new, lines);
 
 	if (r < 0) {
+		const char *why = r == -ENOMEM ? "could not be read (no memory)" : "has errors";
+
 		agent_tell_text(a, EVENT_CONFIG,
-				"the new configuration has errors; the old one stays in force");
+				"the new configuration %s; the old one stays in force", why);
+		agent_degraded_for(a, DEGRADED_RELOAD,
+				   "the configuration that was read last %s, and the one before it "
+				   "is in force; mend it (culpritd --check) and reload",
+				   why);
 		return r;
 	}
-	/* These hold the ledger, the socket and the pins; they change with a restart only. */
-	if (strcmp(config->state_dir, old_config->state_dir) != 0 ||
-	    strcmp(config->socket, old_config->socket) != 0 ||
-	    strcmp(config->pin_dir, old_config->pin_dir) != 0)
-		log_warning(
-			"state_dir, socket and pin_dir change with a restart, not with a reload; "
-			"the old ones stay in use");
-	a->config = config;
-	a->policies = NULL;
-	a->workloads = NULL;
-	a->n_policies = a->n_workloads = 0;
-	r = config_build(a);
-	if (r < 0) {
-		/* Out of memory: nothing was touched yet but these pointers. */
-		workloads_free(a);
-		policies_free(a);
-		a->config = old_config;
-		a->policies = old_policies;
-		a->n_policies = n_policies;
-		a->workloads = old_workloads;
-		a->n_workloads = n_workloads;
-		config_free(config);
-		return r;
-	}
-	if (old_config->shadow != config->shadow) {
-		/* Told as what it is in the mode in which it was done. */
-		a->config = old_config;
-		holds_release_all(a, "the mode changes");
-		a->config = config;
-	}
-	policies_inherit(a, old_config, old_policies, n_policies);
-	(void)act_set_only(a->act, config->only);
-	log_set_level(config->log_level);
-	r = config_connect(a);
-	for (unsigned int i = 0; i < n_workloads; i++)
-		free(old_workloads[i].nodes);
-	free(old_workloads);
-	free(old_policies);
-	config_free(old_config);
-	policies_tick(a, monotonic_ns());
+	warn_of_lasting(a->config, new.config);
+	put_in_force(a, &new);
 	agent_tell_text(a, EVENT_CONFIG,
 			"the configuration was read again: %u policies, %u workloads",
 			a->n_policies, a->n_workloads);
 	agent_schedule(a);
-	return r;
+	return 0;
 }

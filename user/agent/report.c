@@ -25,7 +25,7 @@ static json_t *agent_object(struct agent *a)
 	/* Each time the loop goes to sleep it gives up the CPU of its own accord once. */
 	getrusage(RUSAGE_SELF, &usage);
 	for (unsigned int i = 0; i < a->n_degraded; i++)
-		json_array_append_new(degraded, json_string(a->degraded[i]));
+		json_array_append_new(degraded, json_string(a->degraded[i].text));
 	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
 			 CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce",
 			 "uptime_s", (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC),
@@ -53,30 +53,6 @@ static json_t *senses_array(struct agent *a)
 	return array;
 }
 
-static const char *signal_text(const struct policy_config *c)
-{
-	switch (c->signal) {
-	case SIGNAL_CPU:
-		return "cpu";
-	case SIGNAL_GPU:
-		return "gpu";
-	default:
-		return "thrash";
-	}
-}
-
-static const char *unit_text(const struct policy_config *c)
-{
-	switch (c->signal) {
-	case SIGNAL_CPU:
-		return "cpus";
-	case SIGNAL_GPU:
-		return "holders";
-	default:
-		return "share";
-	}
-}
-
 static json_t *policies_array(struct agent *a)
 {
 	json_t *array = json_array();
@@ -84,12 +60,13 @@ static json_t *policies_array(struct agent *a)
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		const struct agent_policy *p = &a->policies[i];
 
-		json_array_append_new(
-			array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I}", "name",
-					 p->config->name, "signal", signal_text(p->config), "state",
-					 policy_state_name(a, p), "value", p->value, "enter",
-					 p->rule.enter, "leave", p->rule.leave, "unit",
-					 unit_text(p->config), "since", (json_int_t)p->since_ms));
+		json_array_append_new(array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I}", "name",
+						       p->config->name, "signal",
+						       policy_signal_name(p->config->signal),
+						       "state", policy_state_name(a, p), "value",
+						       p->value, "enter", p->rule.enter, "leave",
+						       p->rule.leave, "unit", policy_unit_name(p),
+						       "since", (json_int_t)p->since_ms));
 	}
 	return array;
 }
@@ -215,7 +192,7 @@ static bool asks_hold(const struct question *q, const struct hold *h)
 
 static void say_undo(const struct hold *h, json_t *undo)
 {
-	char text[256];
+	char text[256], left[32];
 
 	for (unsigned int i = 0; i < h->n_holders; i++) {
 		if (h->holders[i].off)
@@ -229,10 +206,9 @@ static void say_undo(const struct hold *h, json_t *undo)
 	if (h->by_operator && h->operator_until_ns) {
 		uint64_t now = monotonic_ns();
 
-		snprintf(text, sizeof(text), "operator: in %.0f s",
-			 h->operator_until_ns > now
-				 ? (double)(h->operator_until_ns - now) / (double)NSEC_PER_SEC
-				 : 0.0);
+		snprintf(text, sizeof(text), "operator: in %s",
+			 words_left(h->operator_until_ns > now ? h->operator_until_ns - now : 0,
+				    left, sizeof(left)));
 		json_array_append_new(undo, json_text(text));
 	} else if (h->by_operator) {
 		json_array_append_new(undo, json_string("operator: culprit thaw"));

@@ -95,8 +95,8 @@ static void on_news(void *agent, enum tree_news news, struct tree_node *node)
 	workloads_news(a, news, node);
 	/* A target that appears while its policy holds is acted on at once, not at the next tick.
 	 */
-	if (news == TREE_MADE && a->act && holds_any(a))
-		policies_tick(a, monotonic_ns());
+	if (news == TREE_MADE && a->act)
+		policies_hold_node(a, node);
 }
 
 static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int64_t priority)

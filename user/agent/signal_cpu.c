@@ -38,8 +38,7 @@ static int find_budget(struct agent *a, const struct policy_config *p)
 		    (b->others || pattern_equal(b->of, &p->of)))
 			return (int)i;
 	}
-	if (a->n_budgets == ARRAY_SIZE(a->budgets))
-		return -E2BIG;
+	/* There is a place for each: the configuration was checked for that. */
 	take_place(&a->budgets[a->n_budgets], p);
 	return (int)a->n_budgets++;
 }
@@ -72,7 +71,23 @@ void cpu_signal_arm(struct agent *a, unsigned int budget)
 		(void)cpu_arm(a->cpu, budget, threshold_ns(a, budget));
 }
 
-int cpu_signal_build(struct agent *a)
+static void set_budget(struct agent *a, unsigned int index)
+{
+	const struct agent_budget *b = &a->budgets[index];
+	int r;
+
+	if (b->changed)
+		(void)cpu_set_budget(a->cpu, index, 0, 0, false);
+	r = cpu_set_budget(a->cpu, index, b->window_ns, threshold_ns(a, index), false);
+	if (r < 0)
+		agent_degraded_for(
+			a, DEGRADED_CONFIG,
+			"the kernel did not take the budget for the CPU time of %s (%s), "
+			"and policies with it do not act; culprit reload tries again",
+			b->sums, strerror(-r));
+}
+
+void cpu_signal_build(struct agent *a)
 {
 	unsigned int before = a->n_budgets;
 
@@ -84,23 +99,12 @@ int cpu_signal_build(struct agent *a)
 		if (p->config->signal != SIGNAL_CPU)
 			continue;
 		p->budget = find_budget(a, p->config);
-		if (p->budget < 0)
-			return p->budget;
 	}
-	for (unsigned int i = 0; a->cpu && i < a->n_budgets; i++) {
-		int r;
-
-		if (a->budgets[i].changed)
-			(void)cpu_set_budget(a->cpu, i, 0, 0, false);
-		r = cpu_set_budget(a->cpu, i, a->budgets[i].window_ns, threshold_ns(a, i), false);
-
-		if (r < 0)
-			return r;
-	}
+	for (unsigned int i = 0; a->cpu && i < a->n_budgets; i++)
+		set_budget(a, i);
 	/* Those that an earlier configuration had and this one has not. */
 	for (unsigned int i = a->n_budgets; a->cpu && i < before; i++)
 		(void)cpu_set_budget(a->cpu, i, 0, 0, false);
-	return 0;
 }
 
 double cpu_signal_value(struct agent *a, struct agent_policy *p)

@@ -119,14 +119,11 @@ void gpu_signal_change(void *agent, const struct gpu_change *change)
 	}
 }
 
-/* Which of the sense's devices the policy's globs name; they are globs first … first + n - 1 of all
- * that the sense was given. */
-static uint64_t devices_of(struct agent *a, unsigned int first, unsigned int n)
+/* Which of the sense's devices these globs name. */
+static uint64_t devices_of(struct agent *a, uint64_t globs)
 {
-	uint64_t globs = 0, mask = 0;
+	uint64_t mask = 0;
 
-	for (unsigned int i = first; i < first + n && i < 64; i++)
-		globs |= 1ULL << i;
 	for (unsigned int d = 0; d < gpu_device_count(a->gpu) && d < 64; d++) {
 		const struct gpu_device *device = gpu_device(a->gpu, d);
 
@@ -139,33 +136,53 @@ static uint64_t devices_of(struct agent *a, unsigned int first, unsigned int n)
 /* Without a policy the usual nodes are watched, for `top`. */
 static const char *const usual[] = { "/dev/nvidia[0-9]*", NULL };
 
-/* Hands all policies' globs to the sense. */
-static int set_devices(struct agent *a)
+/* Its place among the globs that are given to the sense; the configuration has no more of them. */
+static unsigned int place_of(const char *glob, const char **globs, unsigned int *n)
 {
-	_cleanup_free_ const char **globs = NULL;
-	unsigned int n = 0, first = 0;
+	unsigned int i = 0;
+
+	while (i < *n && strcmp(globs[i], glob) != 0)
+		i++;
+	if (i == *n && i < GPU_GLOBS)
+		globs[(*n)++] = glob;
+	return i;
+}
+
+/* Hands all policies' globs to the sense, each once, and learns which devices are whose. */
+static void set_devices(struct agent *a)
+{
+	const char *globs[GPU_GLOBS + 1];
+	unsigned int n = 0;
 	int r;
 
 	for (unsigned int i = 0; i < a->n_policies; i++)
 		for (char **d = a->policies[i].config->devices; d && *d; d++)
-			n++;
-	globs = calloc(n + 1, sizeof(*globs));
-	if (!globs)
-		return -ENOMEM;
-	n = 0;
-	for (unsigned int i = 0; i < a->n_policies; i++)
-		for (char **d = a->policies[i].config->devices; d && *d; d++)
-			globs[n++] = *d;
+			(void)place_of(*d, globs, &n);
+	globs[n] = NULL;
 	r = gpu_set_devices(a->gpu, n ? globs : usual);
 	for (unsigned int i = 0; i < a->n_policies; i++) {
-		unsigned int own = 0;
+		uint64_t own = 0;
 
 		for (char **d = a->policies[i].config->devices; d && *d; d++)
-			own++;
-		a->policies[i].devices = devices_of(a, first, own);
-		first += own;
+			own |= 1ULL << place_of(*d, globs, &n);
+		a->policies[i].devices = devices_of(a, own);
 	}
-	return r;
+	if (r > 0)
+		r = 0;
+	if (r == a->devices_error)
+		return;
+	a->devices_error = r;
+	agent_degraded_end(a, DEGRADED_DEVICES);
+	if (r == -E2BIG)
+		agent_degraded_for(a, DEGRADED_DEVICES,
+				   "devices: more than %d device nodes are named, and the others "
+				   "are not watched; write narrower globs",
+				   CULPRIT_GPU_DEVICES);
+	else if (r < 0)
+		agent_degraded_for(a, DEGRADED_DEVICES,
+				   "devices: the nodes could not be listed (%s), and new ones are "
+				   "not watched; it is tried again within a minute",
+				   strerror(-r));
 }
 
 static bool any_policy(const struct agent *a)
@@ -202,7 +219,7 @@ static int on_nodes(sd_event_source *source, const struct inotify_event *event, 
 			const char *slash = strrchr(*d, '/');
 
 			if (fnmatch(slash + 1, event->name, 0) == 0) {
-				(void)set_devices(a);
+				set_devices(a);
 				(void)gpu_settle(a->gpu, true);
 				agent_schedule(a);
 				return 0;
@@ -237,25 +254,23 @@ static void watch_nodes(struct agent *a)
 	}
 }
 
-int gpu_signal_build(struct agent *a)
+void gpu_signal_build(struct agent *a)
 {
-	int r;
-
 	if (!a->gpu)
-		return 0;
-	r = set_devices(a);
+		return;
+	set_devices(a);
 	watch_nodes(a);
 	gpu_signal_want(a);
 	if (any_policy(a))
 		(void)gpu_settle(a->gpu, true);
-	/* Without a source the agent goes on without this signal; senses_open() has said so. */
-	return r < 0 && r != -ENOTSUP ? r : 0;
 }
 
-uint64_t gpu_signal_next_ns(const struct agent *a, uint64_t now_ns)
+/* From the last look, not from now: what comes between two of them must not put off the next. */
+uint64_t gpu_signal_next_ns(const struct agent *a)
 {
-	return a->gpu && a->gpu_wanted && gpu_unsettled(a->gpu) ? now_ns + UNSETTLED_NS
-								: UINT64_MAX;
+	if (!a->gpu || !a->gpu_wanted || !gpu_unsettled(a->gpu))
+		return UINT64_MAX;
+	return a->last_settle_ns + UNSETTLED_NS;
 }
 
 void gpu_signal_tick(struct agent *a, uint64_t now_ns)
@@ -266,12 +281,13 @@ void gpu_signal_tick(struct agent *a, uint64_t now_ns)
 		return;
 	if (now_ns >= a->last_devices_ns + 60 * NSEC_PER_SEC) {
 		a->last_devices_ns = now_ns;
-		(void)set_devices(a);
+		set_devices(a);
 	}
 	/* Descriptors travel (fork, SCM_RIGHTS, pidfd_getfd) only from one who holds one, so all
 	 * are walked only while somebody does; or when no event would tell us of opens. */
 	everyone = now_ns >= a->last_settle_all_ns + NSEC_PER_SEC;
 	if (everyone)
 		a->last_settle_all_ns = now_ns;
+	a->last_settle_ns = now_ns;
 	(void)gpu_settle(a->gpu, everyone);
 }

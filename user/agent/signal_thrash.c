@@ -255,27 +255,30 @@ void thrash_signal_pulse(struct agent *a, uint64_t now_ns)
 		(void)thrash_keep(&w->calm, &w->now);
 }
 
-int thrash_signal_build(struct agent *a)
+int thrash_signal_open(struct agent *a)
 {
-	struct thrash_watch *w = a->thrash;
+	struct thrash_watch *w = a->thrash = calloc(1, sizeof(*w));
 	int r;
 
-	if (!w) {
-		w = a->thrash = calloc(1, sizeof(*w));
-		if (!w)
-			return -ENOMEM;
-		r = sd_event_add_time_relative(a->event, &w->timer, CLOCK_MONOTONIC, 0, 1000,
-					       on_timer, a);
-		if (r < 0)
-			return r;
-		(void)sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
-		(void)sd_event_source_set_priority(w->timer, SD_EVENT_PRIORITY_IMPORTANT);
-		if (psi_open(&w->psi, -1, PSI_MEMORY) < 0)
-			w->psi = NULL;
-	}
+	if (!w)
+		return -ENOMEM;
+	r = sd_event_add_time_relative(a->event, &w->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, a);
+	if (r < 0)
+		return r;
+	(void)sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
+	(void)sd_event_source_set_priority(w->timer, SD_EVENT_PRIORITY_IMPORTANT);
+	if (psi_open(&w->psi, -1, PSI_MEMORY) < 0)
+		w->psi = NULL;
+	return 0;
+}
+
+void thrash_signal_build(struct agent *a)
+{
+	struct thrash_watch *w = a->thrash;
+
 	if (!any_policy(a)) {
 		thrash_signal_want(a);
-		return 0;
+		return;
 	}
 	/* All that a look needs is allocated now, not when memory is short. */
 	if (look(a) == 0) {
@@ -284,7 +287,6 @@ int thrash_signal_build(struct agent *a)
 		(void)offender_reserve(&w->room, w->now.n_processes + w->now.n_swapins);
 	}
 	thrash_signal_want(a);
-	return 0;
 }
 
 void thrash_signal_free(struct agent *a)

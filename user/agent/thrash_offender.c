@@ -236,7 +236,8 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 	p->record_ns = w->crossing_ns;
 	target_of_candidate(a, &choice.offender, &p->offender);
 	p->has_offender = true;
-	if (choice.whole_cgroup)
+	/* Where no process stands out the offender is a cgroup, and cannot be stopped. */
+	if (choice.whole_cgroup && p->config->action != ACTION_STOP)
 		target_of_cgroup(a, choice.offender.cgroup, &target);
 	else
 		target = p->offender;

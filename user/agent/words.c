@@ -14,7 +14,7 @@
 
 static const char *duration(uint64_t ns, char *buf)
 {
-	units_print_duration(ns, buf, DURATION_SIZE);
+	units_say_duration(ns, buf, DURATION_SIZE);
 	return buf;
 }
 
@@ -85,17 +85,26 @@ static void quiet(const struct agent_policy *p, char *buf, size_t size)
 	}
 }
 
-void words_end(const struct agent_policy *p, char *buf, size_t size)
+void words_end(const struct agent_policy *p, enum policy_verdict verdict, char *buf, size_t size)
 {
-	char what[256], grace[DURATION_SIZE];
+	char what[256], time[DURATION_SIZE];
 
-	if (p->state.must_be_quiet) {
-		snprintf(buf, size, "it was held for max_hold, the longest allowed");
+	if (verdict == VERDICT_EXPIRE) {
+		snprintf(buf, size, "it was held for max_hold (%s), the longest allowed",
+			 duration(p->rule.max_hold_ns, time));
 		return;
 	}
 	quiet(p, what, sizeof(what));
 	snprintf(buf, size, "the grace time of %s has passed with %s",
-		 duration(p->rule.grace_ns, grace), what);
+		 duration(p->rule.grace_ns, time), what);
+}
+
+const char *words_left(uint64_t left_ns, char *buf, size_t size)
+{
+	uint64_t unit = left_ns >= 120 * NSEC_PER_SEC ? 60 * NSEC_PER_SEC : NSEC_PER_SEC;
+
+	units_say_duration((left_ns + unit / 2) / unit * unit, buf, size);
+	return buf;
 }
 
 static void value_now(const struct agent_policy *p, char *buf, size_t size)
@@ -128,18 +137,12 @@ void words_undo(const struct agent_policy *p, char *buf, size_t size)
 void words_latest(const struct agent_policy *p, char *buf, size_t size)
 {
 	uint64_t end = p->state.held_since_ns + p->rule.max_hold_ns, now = monotonic_ns();
-	uint64_t left_s = end > now ? (end - now + NSEC_PER_SEC / 2) / NSEC_PER_SEC : 0;
-	const char *unit = "s";
+	char time[DURATION_SIZE];
 
 	*buf = '\0';
-	if (!p->rule.max_hold_ns)
-		return;
-	if (left_s >= 120) {
-		left_s = (left_s + 30) / 60;
-		unit = "min";
-	}
-	snprintf(buf, size, "policy %s: in %llu %s at the latest (max_hold)", p->config->name,
-		 (unsigned long long)left_s, unit);
+	if (p->rule.max_hold_ns)
+		snprintf(buf, size, "policy %s: in %s at the latest (max_hold)", p->config->name,
+			 words_left(end > now ? end - now : 0, time, sizeof(time)));
 }
 
 const char *hold_error_text(int error)
@@ -149,6 +152,9 @@ const char *hold_error_text(int error)
 		return "someone else has frozen or stopped it; it stays theirs";
 	case EPERM:
 		return "it is outside `only`, or the agent or one of its ancestors is in it";
+	case EACCES:
+		return "it is protected, or has something protected in it (culprit why tells what; "
+		       "see `protect` in culprit.conf)";
 	case ESTALE:
 	case ESRCH:
 		return "it is gone";
@@ -158,6 +164,9 @@ const char *hold_error_text(int error)
 	case EIO:
 		return "the ledger cannot be written, and nothing is done that could be "
 		       "forgotten; see to the disk under state_dir";
+	case EIDRM:
+		return "the ledger was removed, and nothing is done that could be forgotten; "
+		       "restart the agent (systemctl restart culpritd)";
 	case EAGAIN:
 		return "the guardian does not keep up; it is tried again";
 	case EHOSTDOWN:

@@ -78,14 +78,17 @@ static void watch_node(struct agent *a, struct tree_node *node)
 		if (!counts_for(a, &a->budgets[i], node))
 			continue;
 		if (n == ARRAY_SIZE(list)) {
-			agent_degraded(a, "a cgroup is watched by more than 8 cpu policies with "
-					  "different `of` or window; the later ones do not see it");
+			agent_degraded_for(
+				a, DEGRADED_CONFIG,
+				"a cgroup is watched by more than 8 cpu policies with "
+				"different `of` or window; the later ones do not see it");
 			break;
 		}
 		list[n++] = (uint16_t)i;
 	}
 	if (cpu_watch(a->cpu, node->id, list, n) < 0)
-		agent_degraded(a, "the kernel has no room for the watch list of every cgroup");
+		agent_degraded_for(a, DEGRADED_CONFIG,
+				   "the kernel has no room for the watch list of every cgroup");
 }
 
 static void add_node(void *agent, struct tree_node *node)

@@ -51,10 +51,14 @@ char *format_duration(char *buf, json_int_t ms)
 		snprintf(buf, FORMAT_SIZE, "%lld min %lld s", s / 60, s % 60);
 	else if (s < 3600)
 		snprintf(buf, FORMAT_SIZE, "%lld min", s / 60);
-	else if (s < 86400)
+	else if (s < 86400 && s / 60 % 60)
 		snprintf(buf, FORMAT_SIZE, "%lld h %lld min", s / 3600, s / 60 % 60);
-	else
+	else if (s < 86400)
+		snprintf(buf, FORMAT_SIZE, "%lld h", s / 3600);
+	else if (s / 3600 % 24)
 		snprintf(buf, FORMAT_SIZE, "%lld d %lld h", s / 86400, s / 3600 % 24);
+	else
+		snprintf(buf, FORMAT_SIZE, "%lld d", s / 86400);
 	return buf;
 }
 

@@ -110,8 +110,11 @@ static void print_claims(const json_t *claims, bool colour)
 
 	json_array_foreach (claims, i, claim) {
 		table_cell(table, "%lld", (long long)member_int(claim, "id"));
-		table_cell(table, "%s%s", member_text(claim, "action"),
-			   json_is_true(json_object_get(claim, "shadow")) ? " (shadow)" : "");
+		table_cell(table, "%s%s%s", member_text(claim, "action"),
+			   json_is_true(json_object_get(claim, "shadow")) ? " (shadow)" : "",
+			   strcmp(member_text(claim, "state"), "external") == 0
+				   ? " (let go by someone else)"
+				   : "");
 		table_cell(table, "%s", member_text(claim, "policy"));
 		table_cell(table, "%s", format_time(since, member_int(claim, "since")));
 		table_cell(table, "%s",

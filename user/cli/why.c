@@ -69,7 +69,8 @@ static void print_evidence(const json_t *e)
 			   format_value(enter, member_real(e, "enter"), unit),
 			   format_value(leave, member_real(e, "leave"), unit));
 	if (member_int(e, "latency_us") > 0)
-		print_line("    acted     %.3g ms after the kernel's record",
+		print_line("    acted     %.*f ms after the kernel's record",
+			   member_int(e, "latency_us") < 100000 ? 2 : 0,
 			   (double)member_int(e, "latency_us") / 1000);
 }
 

@@ -43,7 +43,7 @@ static void read_mode(struct config_source *source, const struct config_item *it
 
 static const struct config_key agent_keys[] = {
 	{ "mode", read_mode, FIELD(shadow), .words = modes },
-	{ "only", config_read_cgroup, FIELD(only) },
+	{ "only", config_read_cgroup, FIELD(only), .max = ONLY_MAX },
 	{ "protect", config_read_patterns, FIELD(protect) },
 	{ "prefer", config_read_patterns, FIELD(prefer) },
 	{ "avoid", config_read_patterns, FIELD(avoid) },
@@ -203,6 +203,7 @@ static int read_policies(struct config_source *source, struct config *config,
 		config->n_policies++;
 		config_read_policy(source, section, config, online_cpus, policy);
 	}
+	config_check_limits(source, config);
 	return 0;
 }
 

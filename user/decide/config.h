@@ -88,6 +88,11 @@ struct policy_config {
 	uint64_t slice_ns;
 };
 
+/* The longest path of `only`, in bytes. */
+#define ONLY_MAX  1023
+/* Different globs of devices that all policies together may have. */
+#define GPU_GLOBS 64
+
 struct config {
 	bool shadow;
 	char *only; /* cgroup path */

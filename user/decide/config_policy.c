@@ -247,6 +247,10 @@ static void read_targets(struct policy_reading *r)
 	if (!item || config_is_empty_list(item))
 		return;
 	config_each(r->source, item, read_target, r);
+	if (r->policy->n_targets && r->policy->action == ACTION_STOP)
+		config_error(r->source, find(r, "action")->place,
+			     "action = stop is for single processes, and a workload is a cgroup; "
+			     "write freeze, which holds all of it at once");
 	if (!r->policy->target_offender || r->source->errors != errors)
 		return;
 	if (r->policy->n_targets)

@@ -15,4 +15,7 @@ void config_free_policy(struct policy_config *policy);
 /* Jobs are not there yet: says so, and checks the keys. */
 void config_check_job(struct config_source *source, const struct config_section *section);
 
+/* Is there room for what all policies together ask for? */
+void config_check_limits(struct config_source *source, const struct config *config);
+
 #endif

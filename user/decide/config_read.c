@@ -322,17 +322,22 @@ static void read_path(struct config_source *source, const struct config_item *it
 		store_text(source, item->value, length, field);
 }
 
+static bool is_too_long(struct config_source *source, const struct config_item *item,
+			const struct config_key *key)
+{
+	if (!key->max || strlen(item->value) <= key->max)
+		return false;
+	config_error(source, item->place,
+		     "%s is longer than %" PRIu64 " bytes; choose a shorter path", item->key,
+		     key->max);
+	return true;
+}
+
 void config_read_path(struct config_source *source, const struct config_item *item,
 		      const struct config_key *key, void *field)
 {
-	if (!config_is_plain(source, item))
+	if (!config_is_plain(source, item) || is_too_long(source, item, key))
 		return;
-	if (key->max && strlen(item->value) > key->max) {
-		config_error(source, item->place,
-			     "%s is longer than %" PRIu64 " bytes; choose a shorter path",
-			     item->key, key->max);
-		return;
-	}
 	if (strcmp(item->value, "/") == 0)
 		refuse(source, item, "is the root directory; choose a path below it");
 	else
@@ -342,8 +347,7 @@ void config_read_path(struct config_source *source, const struct config_item *it
 void config_read_cgroup(struct config_source *source, const struct config_item *item,
 			const struct config_key *key, void *field)
 {
-	(void)key;
-	if (!config_is_plain(source, item))
+	if (!config_is_plain(source, item) || is_too_long(source, item, key))
 		return;
 	if (strpbrk(item->value, "*?["))
 		refuse(source, item, "is a glob; write the path of one cgroup");

@@ -19,12 +19,11 @@ static uint64_t may_begin_ns(const struct policy_state *state, const struct poli
 	return state->released_ns ? after(state->released_ns, rule->min_run_ns) : 0;
 }
 
-static enum policy_verdict release(struct policy_state *state, uint64_t now_ns)
+static void release(struct policy_state *state, uint64_t now_ns)
 {
 	enter_phase(state, POLICY_QUIET, now_ns);
 	state->held_since_ns = 0;
 	state->released_ns = now_ns;
-	return VERDICT_RELEASE;
 }
 
 static enum policy_verdict step_quiet(struct policy_state *state, const struct policy_rule *rule,
@@ -45,7 +44,8 @@ static enum policy_verdict step_held(struct policy_state *state, const struct po
 {
 	if (rule->max_hold_ns && now_ns >= after(state->held_since_ns, rule->max_hold_ns)) {
 		state->must_be_quiet = !state->below;
-		return release(state, now_ns);
+		release(state, now_ns);
+		return VERDICT_EXPIRE;
 	}
 	if (state->above) {
 		if (state->phase == POLICY_GRACE)
@@ -59,7 +59,10 @@ static enum policy_verdict step_held(struct policy_state *state, const struct po
 		quiet_for_ns = 0;
 	}
 	state->quiet_ns = after(state->quiet_ns, quiet_for_ns);
-	return state->quiet_ns >= rule->grace_ns ? release(state, now_ns) : VERDICT_NONE;
+	if (state->quiet_ns < rule->grace_ns)
+		return VERDICT_NONE;
+	release(state, now_ns);
+	return VERDICT_RELEASE;
 }
 
 enum policy_verdict policy_step(struct policy_state *state, const struct policy_rule *rule,
@@ -109,5 +112,5 @@ void policy_end(struct policy_state *state, uint64_t now_ns)
 	if (state->phase == POLICY_QUIET)
 		return;
 	state->must_be_quiet = !state->below;
-	(void)release(state, now_ns);
+	release(state, now_ns);
 }

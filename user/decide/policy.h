@@ -40,7 +40,8 @@ struct policy_state {
 enum policy_verdict {
 	VERDICT_NONE,
 	VERDICT_BEGIN,
-	VERDICT_RELEASE
+	VERDICT_RELEASE, /* the signal has been quiet for the grace time */
+	VERDICT_EXPIRE	 /* released too, but because max_hold was over */
 };
 
 /*

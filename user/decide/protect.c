@@ -68,7 +68,7 @@ const char *const protect_builtin[] = {
 };
 
 /* The list as patterns: text behind "exe:", which is all that it has. */
-static bool is_builtin(const struct subject *subject)
+bool protect_is_builtin(const struct subject *subject)
 {
 	static const char prefix[] = "exe:";
 
@@ -133,7 +133,7 @@ const char *protect_refusal(const struct protect_rules *rules, const struct prot
 		return refusal;
 	if (!is_within(rules->only, &facts->subject))
 		return "outside `only`";
-	if (is_builtin(&facts->subject))
+	if (protect_is_builtin(&facts->subject))
 		return "protected by the built-in list";
 	if (pattern_list_match(rules->protect, &facts->subject))
 		return "protected by the configuration";

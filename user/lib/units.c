@@ -219,3 +219,23 @@ void units_print_duration(uint64_t ns, char *buf, size_t size)
 	}
 	snprintf(buf, size, ns ? "%.3fms" : "0", (double)ns / 1e6);
 }
+
+void units_say_duration(uint64_t ns, char *buf, size_t size)
+{
+	uint64_t s = ns / 1000000000 + (ns % 1000000000 >= 500000000);
+
+	if (ns == 0)
+		snprintf(buf, size, "0 s");
+	else if (ns < 999500000)
+		snprintf(buf, size, "%.3g ms", (double)ns / 1e6);
+	else if (s < 60)
+		snprintf(buf, size, "%.3g s", (double)ns / 1e9);
+	else if (s < 3600 && s % 60)
+		snprintf(buf, size, "%" PRIu64 " min %" PRIu64 " s", s / 60, s % 60);
+	else if (s < 3600)
+		snprintf(buf, size, "%" PRIu64 " min", s / 60);
+	else if (s / 60 % 60)
+		snprintf(buf, size, "%" PRIu64 " h %" PRIu64 " min", s / 3600, s / 60 % 60);
+	else
+		snprintf(buf, size, "%" PRIu64 " h", s / 3600);
+}

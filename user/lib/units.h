@@ -29,7 +29,9 @@ int units_parse_size(const char *text, uint64_t *bytes, const char **error);
 /* A whole number without unit. */
 int units_parse_number(const char *text, uint64_t *value, const char **error);
 
-/* The duration in the largest unit that divides it ("15s", "1500ms"), for messages. */
+/* As it may stand in a configuration, in the largest unit that divides it ("15s", "1500ms"). */
 void units_print_duration(uint64_t ns, char *buf, size_t size);
+/* As people write it ("250 ms", "1.5 s", "1 h 30 min"): three digits, or two units. */
+void units_say_duration(uint64_t ns, char *buf, size_t size);
 
 #endif

@@ -307,6 +307,30 @@ void varlink_free(struct varlink_server *server)
 	free(server);
 }
 
+/* A bound socket cannot be bound again: clients that are connected stay, the listener is a new one.
+ */
+int varlink_mend(struct varlink_server *server)
+{
+	struct stat st;
+	int old = server->fd;
+	int r;
+
+	if (lstat(server->path, &st) == 0 || errno != ENOENT)
+		return 0;
+	server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	r = server->fd < 0 ? -errno : bind_socket(server);
+	if (r >= 0)
+		r = sd_event_source_set_io_fd(server->accept, server->fd);
+	if (r < 0) {
+		if (server->fd >= 0)
+			close(server->fd);
+		server->fd = old;
+		return r;
+	}
+	close(old);
+	return 1;
+}
+
 unsigned int varlink_clients(const struct varlink_server *server)
 {
 	return server->n_clients;

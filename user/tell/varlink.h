@@ -120,6 +120,8 @@ struct varlink_field {
 bool varlink_fields(struct varlink_call *call, json_t *parameters,
 		    const struct varlink_field *fields);
 
+/* Makes the socket's file again if it was removed. 1: it was; 0: it is there; or -errno. */
+int varlink_mend(struct varlink_server *server);
 unsigned int varlink_clients(const struct varlink_server *server);
 /* Clients dropped because they did not read, or filled the memory with unfinished calls. */
 uint64_t varlink_dropped(const struct varlink_server *server);

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Many events, many nodes, and a reload that comes to nothing: the agent stays quick, and says what
+ * it does without. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "live.h"
+
+/* Unused numbers: nobody opens these. */
+#define SPARE_MAJOR 240
+#define NODES	    70
+
+#define TARGETS 4
+
+static int setup(void **state)
+{
+	if (live_setup(state) < 0)
+		return -1;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_sleep, NULL);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	live_cleanup();
+	return 0;
+}
+
+/* How many of agent.degraded hold this text. */
+static unsigned int degraded(const char *text)
+{
+	char error[128];
+	json_t *reply = agent_call("GetStatus", NULL, error, sizeof(error));
+	const json_t *agent, *line;
+	unsigned int n = 0;
+	size_t i;
+
+	if (!reply)
+		fail_msg("GetStatus: %s", error);
+	agent = json_object_get(json_object_get(reply, "status"), "agent");
+	json_array_foreach (json_object_get(agent, "degraded"), i, line)
+		n += strstr(json_string_value(line), text) != NULL;
+	json_decref(reply);
+	return n;
+}
+
+static bool is_whole(void *text)
+{
+	return degraded(text) == 0;
+}
+
+static bool reloads(void)
+{
+	char error[128];
+	json_t *reply = agent_call("Reload", NULL, error, sizeof(error));
+
+	json_decref(reply);
+	return reply != NULL;
+}
+
+static void gpu_config(char *text, size_t size, const char *globs, const char *more)
+{
+	snprintf(text, size,
+		 "%s[workload hog]\ncgroup = %%s/hog\n[policy wanted]\nsignal = gpu\n"
+		 "devices = %s\nignore = comm:storm\ngrace = 200ms\naction = freeze\n"
+		 "target = hog\n",
+		 more, globs);
+}
+
+static const char *node(const char *name, unsigned int number, unsigned int minor)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", live_nodedir(), name);
+	assert_int_equal(mknod(path, S_IFCHR | 0666, makedev(number, minor)), 0);
+	return path;
+}
+
+static void more_nodes_than_there_is_room_for_are_told_as_long_as_it_is_so(void **state)
+{
+	char text[1024], globs[512], name[32];
+
+	(void)state;
+	agent_start("");
+	for (unsigned int i = 0; i < NODES; i++) {
+		snprintf(name, sizeof(name), "spare%u", i);
+		(void)node(name, SPARE_MAJOR, i);
+	}
+	snprintf(globs, sizeof(globs), "%s/spare*", live_nodedir());
+	gpu_config(text, sizeof(text), globs, "");
+	agent_write_config(text);
+	/* It is in force, and what it does not do is said. */
+	assert_true(reloads());
+	agent_policy_state("wanted", name, sizeof(name));
+	assert_string_equal(name, "quiet");
+	assert_int_equal(degraded("more than 64 device nodes"), 1);
+	for (unsigned int i = 0; i < NODES; i++) {
+		snprintf(text, sizeof(text), "%s/spare%u", live_nodedir(), i);
+		if (i >= 10)
+			assert_int_equal(unlink(text), 0);
+	}
+	assert_true(live_until(is_whole, (void *)(uintptr_t) "more than 64", 3000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_refused_reload_changes_nothing_and_status_shows_it(void **state)
+{
+	static const char good[] = "[workload hog]\ncgroup = %s/hog\n[policy p]\nsignal = cpu\n"
+				   "of = cgroup:%s/front\nwindow = 250ms\nenter = 0.04cpu\n"
+				   "grace = 300ms\naction = freeze\ntarget = hog\n";
+	pid_t front;
+
+	(void)state;
+	agent_start(good);
+	agent_write_config("[policy p]\nsignal = cpu\n");
+	assert_false(reloads());
+	assert_false(reloads());
+	assert_int_equal(degraded("the one before it is in force"), 1);
+	front = live_fork("front", load_spin, NULL);
+	assert_true(live_until(live_is_frozen, "hog", 5000));
+	live_kill(front);
+	assert_true(live_until(live_is_thawed, "hog", 5000));
+	agent_write_config(good);
+	assert_true(reloads());
+	assert_int_equal(degraded("the one before it is in force"), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+/* CPU time that the agent has used, in ns. */
+static uint64_t agent_cpu_ns(void)
+{
+	char path[64];
+	_cleanup_fclose_ FILE *f = NULL;
+	unsigned long long ns = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", (int)agent_pid());
+	f = fopen(path, "re");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%llu", &ns), 1);
+	return ns;
+}
+
+static bool is_idle(void *last)
+{
+	uint64_t now = agent_cpu_ns(), *before = last;
+	bool same = now - *before < NSEC_PER_MSEC;
+
+	*before = now;
+	usleep(20 * 1000);
+	return same;
+}
+
+/* What the agent uses for this many cgroups that come and go. */
+static uint64_t cost_of_cgroups(unsigned int n)
+{
+	uint64_t begun = agent_cpu_ns(), last = 0;
+	char name[32];
+
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "many%u", i % 8);
+		(void)live_cgroup(name);
+		live_rmdir(name);
+	}
+	assert_true(live_until(is_idle, &last, 5000));
+	return agent_cpu_ns() - begun;
+}
+
+static void a_new_cgroup_costs_as_little_while_something_is_held(void **state)
+{
+	static char text[65536];
+	char name[16];
+	uint64_t calm, held;
+	size_t used = 0;
+
+	(void)state;
+	/* As many as can hold one target, sharing as many budgets as one cgroup can count for. */
+	for (unsigned int i = 0; i < TARGETS * 32; i++) {
+		if (i % 32 == 0)
+			used += (size_t)snprintf(text + used, sizeof(text) - used,
+						 "[workload w%u]\ncgroup = %%s/hog%u\n", i / 32,
+						 i / 32);
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 "[policy p%u]\nsignal = cpu\nof = cgroup:%%s/front\n"
+					 "window = %ums\nenter = 0.04cpu\ngrace = 300ms\n"
+					 "action = freeze\ntarget = w%u\n",
+					 i, 250 + i % 8, i / 32);
+	}
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		snprintf(name, sizeof(name), "hog%u", i);
+		(void)live_cgroup(name);
+		live_fork(name, load_sleep, NULL);
+	}
+	agent_start(text);
+	calm = cost_of_cgroups(2000);
+	live_fork("front", load_spin, NULL);
+	for (unsigned int i = 0; i < TARGETS; i++) {
+		snprintf(name, sizeof(name), "hog%u", i);
+		assert_true(live_until(live_is_frozen, name, 5000));
+	}
+	held = cost_of_cgroups(2000);
+	print_message("    2000 cgroups: %.1f ms of CPU time, %.1f ms while something is held\n",
+		      (double)calm / 1e6, (double)held / 1e6);
+	/* Ten ticks a second come on top; with a tick for each it was seven times as much. */
+	assert_true(held < 4 * calm);
+	assert_int_equal(agent_stop(), 0);
+}
+
+/* --- a look that is due -------------------------------------------------------------------------
+ */
+
+static int storm(void *path)
+{
+	prctl(PR_SET_NAME, "storm");
+	for (;;) {
+		close(open(path, O_RDONLY | O_CLOEXEC));
+		usleep(2000);
+	}
+	return 0;
+}
+
+/* No exit of a system call resolves this one: a look at the process does. */
+static int hold_by_uring(void *path)
+{
+	struct io_uring_cqe *cqe;
+	struct io_uring_sqe *sqe;
+	struct io_uring ring;
+
+	if (io_uring_queue_init(8, &ring, 0) < 0)
+		return 1;
+	sqe = io_uring_get_sqe(&ring);
+	io_uring_prep_openat(sqe, AT_FDCWD, path, O_RDONLY, 0);
+	if (io_uring_submit(&ring) < 0 || io_uring_wait_cqe(&ring, &cqe) < 0 || cqe->res < 0)
+		return 1;
+	return load_sleep(NULL);
+}
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void a_stream_of_events_does_not_put_off_a_look(void **state)
+{
+	char text[1024], path[256];
+	uint64_t took[5];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s", node("busy0", 1, 7));
+	/* Nothing but the look itself shows it before the pulse. */
+	gpu_config(text, sizeof(text), path, "pulse = 3s\n");
+	agent_start(text);
+	live_fork(NULL, storm, path);
+	for (unsigned int i = 0; i < ARRAY_SIZE(took); i++) {
+		uint64_t begun = monotonic_ns();
+		pid_t pid = live_fork("front", hold_by_uring, path);
+
+		assert_true(live_until(live_is_frozen, "hog", 10000));
+		took[i] = monotonic_ns() - begun;
+		live_kill(pid);
+		assert_true(live_until(live_is_thawed, "hog", 10000));
+	}
+	qsort(took, ARRAY_SIZE(took), sizeof(*took), by_value);
+	print_message("    io_uring open to frozen amid a stream of opens: %.1f ms\n",
+		      (double)took[2] / 1e6);
+	assert_true(took[2] < 500 * NSEC_PER_MSEC);
+	assert_int_equal(agent_stop(), 0);
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(more_nodes_than_there_is_room_for_are_told_as_long_as_it_is_so),
+		T(a_refused_reload_changes_nothing_and_status_shows_it),
+		T(a_new_cgroup_costs_as_little_while_something_is_held),
+		T(a_stream_of_events_does_not_put_off_a_look),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What `protect` names is never acted on, even where a policy or somebody by hand names it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "agent.h"
+#include "live.h"
+
+#define POLICY                                                                     \
+	"[workload hog]\ncgroup = %s/hog\n[policy pauses]\nsignal = cpu\n"         \
+	"of = cgroup:%s/front\nwindow = 250ms\nenter = 0.04cpu\nleave = 0.02cpu\n" \
+	"grace = 1m\naction = freeze\ntarget = hog\n"
+
+static const char free_for_all[] = POLICY;
+static const char by_path[] = "protect = cgroup:%s/hog/inner\n" POLICY;
+static const char by_name[] = "protect = comm:precious\n" POLICY;
+
+static int load_precious(void *unused)
+{
+	prctl(PR_SET_NAME, "precious");
+	return load_sleep(unused);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	live_cleanup();
+	return 0;
+}
+
+/* The event says who it is, and the agent holds nothing. */
+static void expect_refusal(const char *policy, const char *who)
+{
+	json_t *event = agent_wait_event("refused", policy, 5000);
+	const char *reason = json_string_value(json_object_get(event, "reason"));
+
+	if (!reason || !strstr(reason, who))
+		fail_msg("refused because: %s", reason ? reason : "-");
+	json_decref(event);
+	assert_false(live_frozen("hog"));
+}
+
+static void expect_refused_by_hand(void)
+{
+	char error[128];
+
+	assert_null(agent_call("Freeze", json_pack("{s:s}", "target", live_path("hog")), error,
+			       sizeof(error)));
+	assert_string_equal(error, "io.culprit.Agent.Refused");
+}
+
+static void a_cgroup_with_a_protected_one_below_it_is_left_alone(void **state)
+{
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("hog/inner");
+	live_cgroup("front");
+	live_fork("hog/inner", load_sleep, NULL);
+	agent_start(by_path);
+	live_fork("front", load_spin, NULL);
+	expect_refusal("pauses", "/hog/inner");
+	expect_refused_by_hand();
+	assert_false(live_frozen("hog"));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_cgroup_with_a_protected_process_is_left_alone(void **state)
+{
+	pid_t precious;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("hog/inner");
+	live_cgroup("front");
+	live_fork("hog", load_sleep, NULL);
+	precious = live_fork("hog/inner", load_precious, NULL);
+	agent_start(by_name);
+	live_fork("front", load_spin, NULL);
+	expect_refusal("pauses", "precious");
+	expect_refused_by_hand();
+	/* Once it has gone there is nothing against it; looked for each 5 s, twice. */
+	live_kill(precious);
+	assert_true(live_until(live_is_frozen, "hog", 15000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void what_becomes_protected_is_let_go(void **state)
+{
+	char error[128];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_precious, NULL);
+	agent_start(free_for_all);
+	live_fork("front", load_spin, NULL);
+	assert_true(live_until(live_is_frozen, "hog", 5000));
+	agent_write_config(by_name);
+	json_decref(agent_call("Reload", json_object(), error, sizeof(error)));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
+	json_decref(agent_wait_event("thawed", "pauses", 1000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_cgroup_with_a_protected_one_below_it_is_left_alone),
+		T(a_cgroup_with_a_protected_process_is_left_alone),
+		T(what_becomes_protected_is_let_go),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Freeze and Thaw of io.culprit.Agent: what a name stands for, and what was done to which of it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent.h"
+#include "lib/cleanup.h"
+#include "tell/json.h"
+
+/* --- what a name stands for --------------------------------------------------------------------
+ */
+
+/* Called for each target that a name on the command line stands for. */
+struct each_target {
+	void (*fn)(struct each_target *each, const struct target *target);
+	const char *unit; /* its name alone, for unit:NAME */
+	unsigned int n;
+};
+
+static void count_only(struct each_target *each, const struct target *target)
+{
+	(void)each;
+	(void)target;
+}
+
+static void take_target(struct each_target *each, const struct target *target)
+{
+	each->n++;
+	each->fn(each, target);
+}
+
+static void take_node(struct each_target *each, const struct tree_node *node)
+{
+	struct target target;
+
+	target_of_node(&target, node);
+	take_target(each, &target);
+}
+
+static int take_process(struct agent *a, const char *text, struct each_target *each)
+{
+	const struct culprit_process *list;
+	struct target target;
+	size_t count = 0;
+	char *end;
+	long pid = strtol(text, &end, 10);
+
+	if (*end || end == text || pid <= 0 || pid > INT32_MAX)
+		return -EINVAL;
+	if (!a->census || census_take(a->census, (pid_t)pid, &list, &count) < 0 || count == 0)
+		return -ESRCH;
+	target = (struct target){
+		.kind = TARGET_PROCESS,
+		.cgroup = list[0].cgroup,
+		.pid = (pid_t)pid,
+		.start_time_ns = list[0].start_time_ns,
+	};
+	memcpy(target.comm, list[0].comm, sizeof(target.comm));
+	(void)cgroupfs_path_of(&a->cgroups, list[0].cgroup, target.path, sizeof(target.path));
+	take_target(each, &target);
+	return 0;
+}
+
+static void match_unit(void *user, struct tree_node *node)
+{
+	struct each_target *each = user;
+	const char *slash = strrchr(node->path, '/');
+
+	if (slash && strcmp(slash + 1, each->unit) == 0)
+		take_node(each, node);
+}
+
+/* -EINVAL: that is no name; -ESRCH: nothing of that name is there. */
+static int each_target(struct agent *a, const char *name, struct each_target *each)
+{
+	const struct agent_workload *w = workload_find(a, name);
+	const struct tree_node *node;
+
+	each->n = 0;
+	if (w) {
+		for (unsigned int i = 0; i < w->n_nodes; i++)
+			take_node(each, w->nodes[i]);
+		return each->n ? 0 : -ESRCH;
+	}
+	if (strncmp(name, "pid:", 4) == 0)
+		return take_process(a, name + 4, each);
+	if (strncmp(name, "unit:", 5) == 0) {
+		each->unit = name + 5;
+		if (a->tree)
+			tree_each(a->tree, match_unit, each);
+		return each->n ? 0 : -ESRCH;
+	}
+	if (strncmp(name, "cgroup:", 7) == 0)
+		name += 7;
+	if (name[0] != '/')
+		return -EINVAL;
+	node = a->tree ? tree_find_path(a->tree, name) : NULL;
+	if (!node)
+		return -ESRCH;
+	take_node(each, node);
+	return 0;
+}
+
+/* How many targets the name stands for; 0 when there are none, and the call is answered. */
+static unsigned int count_targets(struct agent *a, struct varlink_call *call, const char *name)
+{
+	struct each_target each = { .fn = count_only };
+	int r = each_target(a, name, &each);
+
+	if (r == 0)
+		return each.n;
+	if (r == -EINVAL)
+		varlink_errorf(
+			call, NO_SUCH_TARGET,
+			"'%s' is no workload; name one, or a /cgroup/path, unit:NAME or pid:N",
+			name);
+	else
+		varlink_errorf(
+			call, NO_SUCH_TARGET,
+			"'%s' is not there now (culprit top lists what is); nothing was done",
+			name);
+	return 0;
+}
+
+/* --- freeze and thaw ---------------------------------------------------------------------------
+ */
+
+/* One call by hand on all targets of a name. */
+struct by_hand {
+	struct each_target each;
+	struct agent *agent;
+	uint64_t until_ns;
+	const char *reason;
+	json_t *claims; /* of those that were done */
+	json_t *failed; /* of those that were not: target and reason */
+	bool theirs;	/* someone else froze one of them */
+};
+
+static void note_failure(struct by_hand *hand, const struct target *target, const char *why)
+{
+	json_array_append_new(hand->failed, json_pack("{s:o,s:s}", "target", target_to_json(target),
+						      "reason", why));
+}
+
+/* The answer where nothing was done: with one line for each target when there are several. */
+static void refuse_all(struct varlink_call *call, const struct by_hand *hand, const char *message)
+{
+	json_t *lines = json_array();
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (hand->failed, i, one) {
+		const json_t *target = json_object_get(one, "target");
+		const char *path = json_string_value(json_object_get(target, "path"));
+
+		if (json_array_size(hand->failed) > 1)
+			json_array_append_new(
+				lines,
+				json_sprintf("%s: %s", path ? path : "?",
+					     json_string_value(json_object_get(one, "reason"))));
+	}
+	varlink_error(call, VARLINK_REFUSED,
+		      json_pack("{s:o,s:o}", "message", json_text(message), "lines", lines));
+}
+
+static void freeze_one(struct each_target *each, const struct target *target)
+{
+	struct by_hand *hand = (struct by_hand *)each;
+	struct hold *h;
+	int r = hold_by_operator(hand->agent, target, hand->until_ns, hand->reason, &h);
+
+	if (r < 0)
+		note_failure(hand, target, hold_error_text(r));
+	else
+		json_array_append_new(hand->claims, report_claim(h));
+}
+
+static void answer_freeze(struct varlink_call *call, const char *name, const struct by_hand *hand)
+{
+	unsigned int n = (unsigned int)json_array_size(hand->failed);
+	char message[512];
+
+	if (json_array_size(hand->claims) > 0) {
+		(void)varlink_reply(call, json_pack("{s:O,s:O,s:O}", "claim",
+						    json_array_get(hand->claims, 0), "claims",
+						    hand->claims, "failed", hand->failed));
+		return;
+	}
+	if (n > 1)
+		snprintf(message, sizeof(message),
+			 "none of the %u cgroups of '%.200s' was frozen, for the reasons above", n,
+			 name);
+	else
+		snprintf(message, sizeof(message), "'%.200s' was not frozen: %s", name,
+			 json_string_value(
+				 json_object_get(json_array_get(hand->failed, 0), "reason")));
+	refuse_all(call, hand, message);
+}
+
+void control_freeze(void *agent, struct varlink_call *call, json_t *parameters)
+{
+	struct agent *a = agent;
+	struct by_hand hand = { .each.fn = freeze_one, .agent = a };
+	const char *name;
+	int64_t for_ms = 0;
+	bool timed = false;
+	const struct varlink_field fields[] = {
+		{ "target", VARLINK_STRING, true, &name, NULL },
+		{ "for_ms", VARLINK_INT, false, &for_ms, &timed },
+		{ 0 },
+	};
+	char reason[64];
+	unsigned int n;
+
+	if (!varlink_fields(call, parameters, fields) ||
+	    !control_until(call, timed, for_ms, &hand.until_ns))
+		return;
+	if (a->config->shadow) {
+		varlink_errorf(
+			call, VARLINK_REFUSED,
+			"the agent is in shadow mode and touches nothing; set mode = enforce");
+		return;
+	}
+	n = count_targets(a, call, name);
+	if (n > CLAIM_MAX)
+		varlink_errorf(call, VARLINK_REFUSED,
+			       "'%s' stands for %u cgroups, and at most %d can be held at once; "
+			       "name the cgroup above them, or fewer; nothing was done",
+			       name, n, CLAIM_MAX);
+	if (n == 0 || n > CLAIM_MAX)
+		return;
+	snprintf(reason, sizeof(reason), "by hand, by user id %u", (unsigned int)varlink_uid(call));
+	hand.reason = reason;
+	hand.claims = json_array();
+	hand.failed = json_array();
+	(void)each_target(a, name, &hand.each);
+	answer_freeze(call, name, &hand);
+	json_decref(hand.claims);
+	json_decref(hand.failed);
+}
+
+static bool frozen_by_others(struct agent *a, const struct target *target)
+{
+	_cleanup_close_ int dir = cgroupfs_open_id(&a->cgroups, target->cgroup);
+	char text[8] = "";
+
+	return target->kind == TARGET_CGROUP && dir >= 0 &&
+	       cgroupfs_read(dir, "cgroup.freeze", text, sizeof(text)) > 0 && text[0] == '1';
+}
+
+static void thaw_one(struct each_target *each, const struct target *target)
+{
+	struct by_hand *hand = (struct by_hand *)each;
+	struct hold *h = hold_find(hand->agent, target);
+	json_t *claim;
+
+	if (!h || !(h->claim || h->by_operator)) {
+		hand->theirs |= frozen_by_others(hand->agent, target);
+		return;
+	}
+	claim = report_claim(h);
+	hold_release_one(hand->agent, h, "it was thawed by hand");
+	if (h->used && h->claim) {
+		json_decref(claim);
+		note_failure(hand, target, "it could not be let go; it is tried again each second");
+	} else {
+		json_array_append_new(hand->claims, claim);
+	}
+}
+
+static void answer_thaw(struct varlink_call *call, const char *name, const struct by_hand *hand)
+{
+	char message[512];
+
+	if (json_array_size(hand->claims) > 0) {
+		(void)varlink_reply(call, json_pack("{s:O,s:O}", "claims", hand->claims, "failed",
+						    hand->failed));
+		return;
+	}
+	if (json_array_size(hand->failed) > 0)
+		snprintf(message, sizeof(message),
+			 "'%.200s' could not be let go; it is tried again each second", name);
+	else
+		snprintf(message, sizeof(message),
+			 "'%.200s' is not held by culprit%s; nothing was done", name,
+			 hand->theirs ? ", someone else froze it (echo 0 >cgroup.freeze thaws it)"
+				      : "");
+	refuse_all(call, hand, message);
+}
+
+void control_thaw(void *agent, struct varlink_call *call, json_t *parameters)
+{
+	struct agent *a = agent;
+	struct by_hand hand = { .each.fn = thaw_one, .agent = a };
+	const char *name;
+	const struct varlink_field fields[] = {
+		{ "target", VARLINK_STRING, true, &name, NULL },
+		{ 0 },
+	};
+
+	if (!varlink_fields(call, parameters, fields) || !count_targets(a, call, name))
+		return;
+	hand.claims = json_array();
+	hand.failed = json_array();
+	(void)each_target(a, name, &hand.each);
+	answer_thaw(call, name, &hand);
+	json_decref(hand.claims);
+	json_decref(hand.failed);
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the senses have room for is told when the file is read: nothing may be dropped later. */
+#include <string.h>
+
+#include "culprit/cpu.h"
+#include "decide/config_policy.h"
+
+/* Do both watch the same CPU time over the same window, so that they share a budget? */
+static bool same_budget(const struct policy_config *x, const struct policy_config *y)
+{
+	return y->signal == SIGNAL_CPU && x->window_ns == y->window_ns &&
+	       x->of_others == y->of_others && (x->of_others || pattern_equal(&x->of, &y->of));
+}
+
+static bool is_new_budget(const struct config *config, unsigned int policy)
+{
+	const struct policy_config *p = &config->policies[policy];
+
+	if (p->signal != SIGNAL_CPU)
+		return false;
+	for (unsigned int i = 0; i < policy; i++)
+		if (same_budget(p, &config->policies[i]))
+			return false;
+	return true;
+}
+
+static void check_budgets(struct config_source *source, const struct config *config)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < config->n_policies; i++) {
+		if (!is_new_budget(config, i) || ++n <= CULPRIT_CPU_BUDGETS)
+			continue;
+		config_error(source, config->policies[i].place,
+			     "policy %s is one too many: there is room for %d different pairs of "
+			     "of and window; give some policies the same",
+			     config->policies[i].name, CULPRIT_CPU_BUDGETS);
+		return;
+	}
+}
+
+static bool add_glob(const char **globs, unsigned int *n, const char *glob)
+{
+	for (unsigned int i = 0; i < *n; i++)
+		if (strcmp(globs[i], glob) == 0)
+			return true;
+	if (*n == GPU_GLOBS)
+		return false;
+	globs[(*n)++] = glob;
+	return true;
+}
+
+static void check_globs(struct config_source *source, const struct config *config)
+{
+	const char *globs[GPU_GLOBS];
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < config->n_policies; i++) {
+		const struct policy_config *p = &config->policies[i];
+		const struct config_section *section =
+			config_source_find(source, "policy", p->name);
+		const struct config_item *item =
+			section ? config_section_find(section, "devices") : NULL;
+
+		for (char **d = p->devices; d && *d; d++) {
+			if (add_glob(globs, &n, *d))
+				continue;
+			config_error(source, item ? item->place : p->place,
+				     "devices: '%.80s' is one too many: all policies together may "
+				     "have %d different globs; write fewer and wider ones",
+				     *d, GPU_GLOBS);
+			return;
+		}
+	}
+}
+
+void config_check_limits(struct config_source *source, const struct config *config)
+{
+	check_budgets(source, config);
+	check_globs(source, config);
+}
