@@ -403,9 +403,20 @@ static bool socket_is_back(void *path)
 	return access(path, F_OK) == 0;
 }
 
+static bool ledger_is_missed(void *unused)
+{
+	(void)unused;
+	return degraded("the ledger was removed") == 1;
+}
+
+static bool ledger_is_found(void *unused)
+{
+	return !ledger_is_missed(unused);
+}
+
 static void files_that_somebody_removes_are_missed(void **state)
 {
-	char path[256], error[128];
+	char path[256], away[256], error[128];
 
 	(void)state;
 	live_cgroup("hog");
@@ -415,6 +426,12 @@ static void files_that_somebody_removes_are_missed(void **state)
 	snprintf(path, sizeof(path), "%s", agent_file("control"));
 	assert_int_equal(unlink(path), 0);
 	assert_true(live_until(socket_is_back, path, 5000));
+	/* Moved away it may come back. */
+	snprintf(away, sizeof(away), "%s", agent_file("state/away"));
+	assert_int_equal(rename(agent_file("state/ledger"), away), 0);
+	assert_true(live_until(ledger_is_missed, NULL, 5000));
+	assert_int_equal(rename(away, agent_file("state/ledger")), 0);
+	assert_true(live_until(ledger_is_found, NULL, 5000));
 	assert_int_equal(unlink(agent_file("state/ledger")), 0);
 	/* It answers at the new socket, and holds nothing that a new agent could not find. */
 	assert_null(agent_call("Freeze", json_pack("{s:s}", "target", live_path("hog")), error,

@@ -5,12 +5,16 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "agent.h"
+#include "lib/cleanup.h"
 #include "live.h"
+#include "stand_in.h"
 
 #define POLICY                                                                     \
 	"[workload hog]\ncgroup = %s/hog\n[policy pauses]\nsignal = cpu\n"         \
@@ -108,6 +112,67 @@ static void what_becomes_protected_is_let_go(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static int hold_device(void *path)
+{
+	if (open(path, O_RDONLY | O_CLOEXEC) < 0)
+		return 1;
+	return load_sleep(NULL);
+}
+
+/* A device that is held already is news to the policy that the reload brings. */
+static void what_a_reload_protects_is_not_touched_by_the_policies_that_it_brings(void **state)
+{
+	char node[128], text[1024], error[128];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_precious, NULL);
+	agent_start(free_for_all);
+	snprintf(node, sizeof(node), "%s/gpu0", live_nodedir());
+	stand_in_node(node);
+	live_fork("front", hold_device, node);
+	/* It has been looked at under the old configuration. */
+	usleep(1500 * 1000);
+	snprintf(text, sizeof(text),
+		 "%s[policy wanted]\nsignal = gpu\ndevices = %s\naction = freeze\ntarget = hog\n",
+		 by_name, node);
+	agent_write_config(text);
+	json_decref(agent_call("Reload", json_object(), error, sizeof(error)));
+	expect_refusal("wanted", "precious");
+	assert_int_equal(agent_count_events("thawed", "wanted"), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void write_freeze(const char *value)
+{
+	_cleanup_close_ int dir = cgroupfs_open_path(live_fs(), live_path("hog"));
+
+	assert_true(dir >= 0);
+	assert_int_equal(cgroupfs_write(dir, "cgroup.freeze", value), 0);
+}
+
+/* Thawed in the second that it has, it becomes protected in the meantime. */
+static void what_others_thaw_is_not_frozen_again_once_it_is_protected(void **state)
+{
+	char error[128];
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_precious, NULL);
+	agent_start(free_for_all);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "pauses", 5000));
+	write_freeze("0");
+	json_decref(agent_wait_event("external-thaw", "pauses", 1000));
+	agent_write_config(by_name);
+	json_decref(agent_call("Reload", json_object(), error, sizeof(error)));
+	expect_refusal("pauses", "precious");
+	expect_refused_by_hand();
+	assert_int_equal(agent_stop(), 0);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
 
 int main(void)
@@ -116,6 +181,8 @@ int main(void)
 		T(a_cgroup_with_a_protected_one_below_it_is_left_alone),
 		T(a_cgroup_with_a_protected_process_is_left_alone),
 		T(what_becomes_protected_is_let_go),
+		T(what_a_reload_protects_is_not_touched_by_the_policies_that_it_brings),
+		T(what_others_thaw_is_not_frozen_again_once_it_is_protected),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,17 +135,22 @@ static void look_after_files(struct agent *a)
 {
 	int r = varlink_mend(a->server);
 
+	if (r >= 0)
+		agent_degraded_end(a, DEGRADED_SOCKET);
 	if (r > 0)
 		log_warning("the control socket was removed; it is there again");
 	else if (r < 0)
-		agent_degraded(
-			a,
+		agent_degraded_for(
+			a, DEGRADED_SOCKET,
 			"the control socket was removed and cannot be made again (%s), so no "
 			"client reaches the agent; restart it (systemctl restart culpritd)",
 			strerror(-r));
-	if (!ledger_in_place(a->ledger))
-		agent_degraded(a, "the ledger was removed while in use, so nothing new is held; "
-				  "restart the agent (systemctl restart culpritd)");
+	if (ledger_in_place(a->ledger))
+		agent_degraded_end(a, DEGRADED_REMOVED);
+	else
+		agent_degraded_for(a, DEGRADED_REMOVED,
+				   "the ledger was removed while in use, so nothing new is held; "
+				   "restart the agent (systemctl restart culpritd)");
 }
 
 static void pulse(struct agent *a, uint64_t now)

@@ -52,6 +52,8 @@ enum degraded_for {
 	DEGRADED_CONFIG,  /* until a new configuration is in force */
 	DEGRADED_RELOAD,  /* likewise; it was told as an event already */
 	DEGRADED_DEVICES, /* until all device nodes that are named are watched */
+	DEGRADED_SOCKET,  /* while there is no control socket */
+	DEGRADED_REMOVED, /* while the ledger is not where it was opened */
 	DEGRADED_LEDGER,  /* until what an earlier agent held has been let go */
 	DEGRADED_ONLY,	  /* until there is a cgroup that `only` names */
 };

@@ -223,6 +223,8 @@ static void freeze_one(struct each_target *each, const struct target *target)
 static void answer_freeze(struct varlink_call *call, const char *name, const struct by_hand *hand)
 {
 	unsigned int n = (unsigned int)json_array_size(hand->failed);
+	const char *why =
+		json_string_value(json_object_get(json_array_get(hand->failed, 0), "reason"));
 	char message[512];
 
 	if (json_array_size(hand->claims) > 0) {
@@ -237,8 +239,7 @@ static void answer_freeze(struct varlink_call *call, const char *name, const str
 			 name);
 	else
 		snprintf(message, sizeof(message), "'%.200s' was not frozen: %s", name,
-			 json_string_value(
-				 json_object_get(json_array_get(hand->failed, 0), "reason")));
+			 why ? why : hold_error_text(-ESRCH));
 	refuse_all(call, hand, message);
 }
 

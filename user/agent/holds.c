@@ -246,8 +246,11 @@ static int freeze_again(struct agent *a, struct hold *h)
 			p = h->holders[i].policy;
 	if (!p)
 		return 0;
+	if (is_spared(a, h, p))
+		return -EACCES;
 	r = act_refreeze(a->act, h->claim, name_of(p), h->reason);
 	if (r == 0) {
+		h->error = 0;
 		h->record_ns = p->record_ns;
 		/* What was done by hand ended when they let it go. */
 		h->by_operator = false;
@@ -315,13 +318,16 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 		     const char *reason, struct hold **out)
 {
 	struct hold *h = hold_find(a, target);
+	char why[128];
 	int r = 0;
 
 	if (h && h->claim && h->claim->action == CLAIM_TERMINATE)
 		return -EALREADY;
 	/* Someone else has let it go meanwhile. */
 	if (h && h->claim && h->claim->state == CLAIM_EXTERNAL)
-		r = act_refreeze(a->act, h->claim, OPERATOR, reason);
+		r = target_is_spared(a, target, why, sizeof(why))
+			    ? -EACCES
+			    : act_refreeze(a->act, h->claim, OPERATOR, reason);
 	if (r < 0)
 		return r;
 	if (!h)
@@ -453,7 +459,10 @@ void holds_release_spared(struct agent *a)
 		struct hold *h = &a->holds[i];
 		char why[128];
 
-		if (!h->used || (!h->claim && !h->shadow) ||
+		if (!h->used || (!h->claim && !h->shadow))
+			continue;
+		/* What others let go is not held, and stays theirs when nothing protects it. */
+		if ((h->claim && h->claim->state == CLAIM_EXTERNAL) ||
 		    !target_is_spared(a, &h->target, why, sizeof(why)) ||
 		    undo(a, h, leading_policy(h), why) < 0)
 			continue;

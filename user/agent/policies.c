@@ -337,6 +337,8 @@ void policies_inherit(struct agent *a, const struct config *old_config,
 		p->evidence = old->evidence;
 		p->has_offender = old->has_offender;
 		p->offender = old->offender;
+		p->verdict = old->verdict;
+		p->told_nobody = old->told_nobody;
 		memcpy(p->device, old->device, sizeof(p->device));
 		holds_inherit(a, old, p);
 	}

@@ -84,6 +84,8 @@ void config_connect(struct agent *a)
 	agent_check_only(a);
 	cpu_signal_build(a);
 	workloads_sort_in(a);
+	/* Before a signal can begin. */
+	spared_build(a);
 	gpu_signal_build(a);
 	thrash_signal_build(a);
 }
@@ -170,14 +172,13 @@ static void put_in_force(struct agent *a, const struct in_force *new)
 		holds_release_all(a, "the mode changes");
 	old = take_out(a);
 	put_in(a, new);
+	spared_forget(a);
 	agent_degraded_end(a, DEGRADED_CONFIG);
 	agent_degraded_end(a, DEGRADED_RELOAD);
 	policies_inherit(a, old.config, old.policies, old.n_policies);
 	(void)act_set_only(a->act, a->config->only);
 	log_set_level(a->config->log_level);
 	config_connect(a);
-	spared_forget(a);
-	spared_pulse(a, monotonic_ns());
 	free_old(&old);
 	policies_tick(a, monotonic_ns());
 }

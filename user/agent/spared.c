@@ -14,6 +14,10 @@
 
 /* How long a verdict is good for. What joins a target meanwhile is noticed at the next look. */
 #define LOOK_NS	  (5 * NSEC_PER_SEC)
+/* A look at 2,000 processes takes 10 to 20 ms: one pulse spends no more than this, or one target's
+ * look, and what took long is looked at as much more rarely, so that it costs 0.5 % of a CPU. */
+#define PULSE_NS  (5 * NSEC_PER_MSEC)
+#define REST	  200
 /* As act/subtree.c: deeper nests exist nowhere. */
 #define DEPTH_MAX 32
 
@@ -81,7 +85,14 @@ static bool process_is_spared(struct agent *a, pid_t pid, char *why, size_t size
 
 /* --- a cgroup, and what is below it ----------------------------------------------------------- */
 
-static bool procs_are_spared(struct agent *a, int dir, char *why, size_t size)
+struct look {
+	struct agent *agent;
+	unsigned int processes; /* that were seen */
+	char *why;
+	size_t size;
+};
+
+static bool procs_are_spared(struct look *look, int dir)
 {
 	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
@@ -93,7 +104,10 @@ static bool procs_are_spared(struct agent *a, int dir, char *why, size_t size)
 		pid_t pid = (pid_t)strtol(line, NULL, 10);
 
 		/* 0: of a namespace that we cannot see into. */
-		if (pid > 0 && process_is_spared(a, pid, why, size))
+		if (pid <= 0)
+			continue;
+		look->processes++;
+		if (process_is_spared(look->agent, pid, look->why, look->size))
 			return true;
 	}
 	return false;
@@ -109,13 +123,13 @@ static bool path_is_spared(struct agent *a, const char *path, char *why, size_t 
 	return true;
 }
 
-static bool below_is_spared(struct agent *a, int dir, const char *path, unsigned int depth,
-			    char *why, size_t size)
+static bool below_is_spared(struct look *look, int dir, const char *path, unsigned int depth)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_closedir_ DIR *entries = fd < 0 ? NULL : fdopendir(fd);
 	const struct dirent *entry;
-	bool spared = path_is_spared(a, path, why, size) || procs_are_spared(a, dir, why, size);
+	bool spared = path_is_spared(look->agent, path, look->why, look->size) ||
+		      procs_are_spared(look, dir);
 
 	if (!entries && fd >= 0)
 		close(fd);
@@ -128,65 +142,149 @@ static bool below_is_spared(struct agent *a, int dir, const char *path, unsigned
 			    sizeof(below))
 			continue;
 		child = openat(dir, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		spared = child >= 0 && below_is_spared(a, child, below, depth + 1, why, size);
+		spared = child >= 0 && below_is_spared(look, child, below, depth + 1);
 	}
 	return spared;
 }
 
-static bool cgroup_is_spared(struct agent *a, uint64_t cgroup, const char *path, char *why,
-			     size_t size)
+static bool cgroup_is_spared(struct look *look, uint64_t cgroup, const char *path)
 {
-	_cleanup_close_ int dir = cgroupfs_open_id(&a->cgroups, cgroup);
+	_cleanup_close_ int dir = cgroupfs_open_id(&look->agent->cgroups, cgroup);
 
-	return dir >= 0 && below_is_spared(a, dir, path, 0, why, size);
+	return dir >= 0 && below_is_spared(look, dir, path, 0);
 }
 
 /* --- verdicts --------------------------------------------------------------------------------- */
 
+static struct spared_verdict *find(struct spared *s, uint64_t cgroup)
+{
+	for (unsigned int i = 0; i < s->count; i++)
+		if (s->verdicts[i].cgroup == cgroup)
+			return &s->verdicts[i];
+	return NULL;
+}
+
+static bool is_target(const struct agent *a, uint64_t cgroup)
+{
+	for (unsigned int i = 0; i < a->n_workloads; i++)
+		for (unsigned int j = 0; a->workloads[i].yields && j < a->workloads[i].n_nodes; j++)
+			if (a->workloads[i].nodes[j]->id == cgroup)
+				return true;
+	return false;
+}
+
+/* Looks, and remembers what it saw. Of an empty cgroup there is nothing to remember: who comes into
+ * it is looked at when it is acted on. */
+static bool judge(struct agent *a, uint64_t cgroup, const char *path, char *why, size_t size)
+{
+	struct look look = { .agent = a, .why = why, .size = size };
+	struct spared_verdict *v;
+	uint64_t begun = monotonic_ns(), took;
+	bool spared = cgroup_is_spared(&look, cgroup, path);
+
+	spared_drop(a, cgroup);
+	if ((!spared && look.processes == 0) || a->spared.count == SPARED_MAX)
+		return spared;
+	took = monotonic_ns() - begun;
+	v = &a->spared.verdicts[a->spared.count++];
+	v->cgroup = cgroup;
+	v->due_ns = begun + (took * REST > LOOK_NS ? took * REST : LOOK_NS);
+	snprintf(v->why, sizeof(v->why), "%s", spared ? why : "");
+	return spared;
+}
+
 bool target_is_spared(struct agent *a, const struct target *target, char *why, size_t size)
 {
+	struct look look = { .agent = a, .why = why, .size = size };
+	const struct spared_verdict *v;
 	char path[CLAIM_PATH_LEN];
 
 	if (target->kind == TARGET_PROCESS)
 		return (proc_read_cgroup(target->pid, path, sizeof(path)) == 0 &&
 			path_is_spared(a, path, why, size)) ||
 		       process_is_spared(a, target->pid, why, size);
-	for (unsigned int i = 0; i < a->spared.count; i++) {
-		if (a->spared.verdicts[i].cgroup != target->cgroup)
-			continue;
-		snprintf(why, size, "%s", a->spared.verdicts[i].why);
+	v = find(&a->spared, target->cgroup);
+	if (v) {
+		snprintf(why, size, "%s", v->why);
 		return *why != '\0';
 	}
-	return cgroup_is_spared(a, target->cgroup, target->path, why, size);
+	/* What is looked after at the pulse is looked at but once before that. */
+	if (is_target(a, target->cgroup))
+		return judge(a, target->cgroup, target->path, why, size);
+	return cgroup_is_spared(&look, target->cgroup, target->path);
 }
 
-static void judge(struct agent *a, const struct tree_node *node)
+/* Targets that nobody has looked at yet. */
+static void judge_new(struct agent *a, uint64_t until_ns)
+{
+	char why[SPARED_WHY_LEN];
+
+	for (unsigned int i = 0; i < a->n_workloads; i++) {
+		const struct agent_workload *w = &a->workloads[i];
+
+		for (unsigned int j = 0; w->yields && j < w->n_nodes; j++) {
+			if (a->spared.count == SPARED_MAX || monotonic_ns() >= until_ns)
+				return;
+			if (!find(&a->spared, w->nodes[j]->id))
+				(void)judge(a, w->nodes[j]->id, w->nodes[j]->path, why,
+					    sizeof(why));
+		}
+	}
+}
+
+/* Those whose verdict is old, the oldest first. True: one of them must be left alone. */
+static bool judge_again(struct agent *a, uint64_t until_ns)
 {
 	struct spared *s = &a->spared;
+	char why[SPARED_WHY_LEN];
+	bool spared = false;
 
-	if (s->count == SPARED_MAX)
-		return;
-	s->verdicts[s->count].cgroup = node->id;
-	s->verdicts[s->count].why[0] = '\0';
-	(void)cgroup_is_spared(a, node->id, node->path, s->verdicts[s->count].why,
-			       sizeof(s->verdicts[0].why));
-	s->count++;
+	while (s->count > 0 && monotonic_ns() < until_ns) {
+		const struct spared_verdict *first = &s->verdicts[0];
+		const struct tree_node *node;
+
+		for (unsigned int i = 1; i < s->count; i++)
+			if (s->verdicts[i].due_ns < first->due_ns)
+				first = &s->verdicts[i];
+		if (monotonic_ns() < first->due_ns)
+			break;
+		node = tree_find(a->tree, first->cgroup);
+		if (node)
+			spared |= judge(a, node->id, node->path, why, sizeof(why));
+		else
+			spared_drop(a, first->cgroup);
+	}
+	return spared;
+}
+
+void spared_build(struct agent *a)
+{
+	a->spared.count = 0;
+	judge_new(a, UINT64_MAX);
+	a->spared.checked_ns = monotonic_ns();
+	holds_release_spared(a);
 }
 
 void spared_pulse(struct agent *a, uint64_t now_ns)
 {
-	if (a->spared.checked_ns && now_ns < a->spared.checked_ns + LOOK_NS)
+	bool spared = judge_again(a, now_ns + PULSE_NS);
+
+	judge_new(a, now_ns + PULSE_NS);
+	if (!spared && now_ns < a->spared.checked_ns + LOOK_NS)
 		return;
 	a->spared.checked_ns = now_ns;
-	a->spared.count = 0;
-	for (unsigned int i = 0; i < a->n_workloads; i++)
-		for (unsigned int j = 0; a->workloads[i].yields && j < a->workloads[i].n_nodes; j++)
-			judge(a, a->workloads[i].nodes[j]);
 	holds_release_spared(a);
+}
+
+void spared_drop(struct agent *a, uint64_t cgroup)
+{
+	struct spared_verdict *v = find(&a->spared, cgroup);
+
+	if (v)
+		*v = a->spared.verdicts[--a->spared.count];
 }
 
 void spared_forget(struct agent *a)
 {
 	a->spared.count = 0;
-	a->spared.checked_ns = 0;
 }

@@ -10,25 +10,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "act/claim.h"
+
 struct agent;
 struct target;
 
 /* Verdicts on the cgroups that policies act on, so that none has to be sought when one begins. */
-#define SPARED_MAX 64
+#define SPARED_MAX     CLAIM_MAX
+#define SPARED_WHY_LEN 96
+
+struct spared_verdict {
+	uint64_t cgroup;
+	uint64_t due_ns;	  /* when to look again */
+	char why[SPARED_WHY_LEN]; /* empty: may be acted on */
+};
 
 struct spared {
-	uint64_t checked_ns;
+	uint64_t checked_ns; /* when all that is held was last compared with the verdicts */
 	unsigned int count;
-	struct {
-		uint64_t cgroup;
-		char why[96]; /* empty: may be acted on */
-	} verdicts[SPARED_MAX];
+	struct spared_verdict verdicts[SPARED_MAX];
 };
 
 /* True: it must be left alone; `why` is then what people are told. */
 bool target_is_spared(struct agent *a, const struct target *target, char *why, size_t size);
-/* Looks again, now and then, at the targets of policies and at what is held. */
+/* Looks at all targets of policies, and lets go those of the held that must be left alone: after a
+ * configuration was put in force. */
+void spared_build(struct agent *a);
+/* Looks at those that are new, and again, now and then, at the others and at what is held. */
 void spared_pulse(struct agent *a, uint64_t now_ns);
+/* The cgroup has gone. */
+void spared_drop(struct agent *a, uint64_t cgroup);
 /* The configuration has changed: what was found is no longer true. */
 void spared_forget(struct agent *a);
 

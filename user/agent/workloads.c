@@ -115,10 +115,12 @@ void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node
 	if (news != TREE_MADE)
 		for (unsigned int i = 0; i < a->n_workloads; i++)
 			workload_remove(&a->workloads[i], node);
-	if (news == TREE_REMOVED)
+	if (news == TREE_REMOVED) {
+		spared_drop(a, node->id);
 		sampler_forget(a, node);
-	else
+	} else {
 		add_node(a, node);
+	}
 }
 
 int workloads_build(struct agent *a)
