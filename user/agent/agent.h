@@ -360,10 +360,14 @@ void holds_release_all(struct agent *a, const char *why);
 /* Lets go what is protected by now (see spared.h). */
 void holds_release_spared(struct agent *a);
 void holds_retry(struct agent *a, uint64_t now_ns);
-struct hold *hold_find(struct agent *a, const struct target *target);
-bool holds_any(const struct agent *a);
 /* Why act_claim() refused, in words. */
 const char *hold_error_text(int error);
+
+/* hold_table.c */
+struct hold *hold_find(struct agent *a, const struct target *target);
+bool holds_any(const struct agent *a);
+
+/* hold_news.c: the act room tells */
 void holds_news(void *agent, enum act_news news, struct claim *claim);
 
 /* top.c */

@@ -1,175 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * Holds: which target is held, by which policies or by the operator, and through which claim. A
- * target is let go when nobody holds it any more.
- */
+/* Carrying out what those who hold a target want: claims are made, let go, and tried again. */
 #include <errno.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "agent/agent.h"
+#include "agent/holds.h"
 #include "lib/cleanup.h"
-#include "lib/procfs.h"
-
-/* systemd thaws a unit to stop it: who thaws something gets as long to do with it what they want,
- * or to end it, before it is frozen again. */
-#define AGAIN_NS NSEC_PER_SEC
 
 /* How long something protected is left alone before it is looked at again. */
 #define SPARED_NS (5 * NSEC_PER_SEC)
-
-#define OPERATOR "operator"
-
-static bool same_target(const struct target *x, const struct target *y)
-{
-	if (x->kind != y->kind)
-		return false;
-	if (x->kind == TARGET_CGROUP)
-		return x->cgroup == y->cgroup;
-	return x->pid == y->pid && proc_same_start_ns(x->start_time_ns, y->start_time_ns);
-}
-
-struct hold *hold_find(struct agent *a, const struct target *target)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
-		if (a->holds[i].used && same_target(&a->holds[i].target, target))
-			return &a->holds[i];
-	return NULL;
-}
-
-bool holds_any(const struct agent *a)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
-		if (a->holds[i].used)
-			return true;
-	return false;
-}
-
-static struct hold *new_hold(struct agent *a, const struct target *target, enum claim_action action)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
-		struct hold *h = &a->holds[i];
-
-		if (h->used)
-			continue;
-		*h = (struct hold){
-			.used = true,
-			.target = *target,
-			.action = action,
-			.since_ms = unix_ms(),
-		};
-		return h;
-	}
-	return NULL;
-}
-
-static int holder_index(const struct hold *h, const struct agent_policy *p)
-{
-	for (unsigned int i = 0; i < h->n_holders; i++)
-		if (h->holders[i].policy == p)
-			return (int)i;
-	return -1;
-}
-
-/* Does anybody want it held now? */
-static bool is_wanted(const struct hold *h)
-{
-	for (unsigned int i = 0; i < h->n_holders; i++)
-		if (!h->holders[i].off)
-			return true;
-	return h->by_operator;
-}
-
-/* Whose want decides what is done: of those that want it held, who wants most; ending is more than
- * pausing. NULL: no policy, but perhaps the operator. */
-static const struct holder *leader(const struct hold *h)
-{
-	const struct holder *first = NULL;
-
-	for (unsigned int i = 0; i < h->n_holders; i++) {
-		const struct holder *holder = &h->holders[i];
-
-		if (holder->off)
-			continue;
-		if (holder->action == CLAIM_TERMINATE)
-			return holder;
-		if (!first)
-			first = holder;
-	}
-	return first;
-}
-
-static struct agent_policy *leading_policy(const struct hold *h)
-{
-	const struct holder *holder = leader(h);
-
-	return holder ? holder->policy : NULL;
-}
-
-/* What the operator does by hand is never more than holding. */
-static enum claim_action wanted_action(const struct hold *h)
-{
-	const struct holder *holder = leader(h);
-
-	if (holder)
-		return holder->action;
-	return h->target.kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
-}
-
-/* In whose name the claim was made; NULL: the operator's. */
-static const struct agent_policy *claimant(struct agent *a, const struct hold *h)
-{
-	const struct agent_policy *p = policy_find(a, h->claim->policy);
-
-	if (p || strcmp(h->claim->policy, OPERATOR) == 0)
-		return p;
-	return leading_policy(h);
-}
-
-static const char *name_of(const struct agent_policy *p)
-{
-	return p ? p->config->name : OPERATOR;
-}
-
-static enum event_kind begun_kind(enum claim_action action)
-{
-	switch (action) {
-	case CLAIM_STOP:
-		return EVENT_STOPPED;
-	case CLAIM_TERMINATE:
-		return EVENT_TERMINATED;
-	default:
-		return EVENT_FROZEN;
-	}
-}
-
-/* The event about a hold: who (NULL: the operator), whom, on what evidence. */
-static void tell_hold(struct agent *a, const struct hold *h, const struct agent_policy *p,
-		      enum event_kind kind, const char *reason)
-{
-	struct event event = { .kind = kind, .has_target = true, .target = h->target };
-
-	snprintf(event.policy, sizeof(event.policy), "%s", name_of(p));
-	snprintf(event.reason, sizeof(event.reason), "%s", reason);
-	if (h->claim)
-		event.claim_id = h->claim->id;
-	if (p) {
-		event.has_evidence = true;
-		event.evidence = p->evidence;
-		event.has_offender = p->has_offender;
-		event.offender = p->offender;
-		if (kind == begun_kind(h->action) && h->claim && h->record_ns &&
-		    h->claim->since_ns > h->record_ns)
-			event.evidence.latency_us =
-				(h->claim->since_ns - h->record_ns) / NSEC_PER_USEC;
-	}
-	agent_tell(a, &event);
-}
-
-static enum event_kind undone_kind(enum claim_action action)
-{
-	return action == CLAIM_STOP ? EVENT_CONTINUED : EVENT_THAWED;
-}
 
 /* Does the fault lie with the agent rather than with the target? Then it is an error, and loud. */
 static bool is_ours(int error)
@@ -187,7 +25,7 @@ static bool is_spared(struct agent *a, struct hold *h, const struct agent_policy
 	if (!target_is_spared(a, &h->target, why, sizeof(why)))
 		return false;
 	if (h->error != -EACCES)
-		tell_hold(a, h, p, EVENT_REFUSED, why);
+		hold_tell(a, h, p, EVENT_REFUSED, why);
 	h->error = -EACCES;
 	h->spared_until_ns = monotonic_ns() + SPARED_NS;
 	return true;
@@ -206,10 +44,10 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 	if (a->config->shadow) {
 		h->error = 0;
 		h->shadow = true;
-		tell_hold(a, h, p, begun_kind(h->action), h->reason);
+		hold_tell(a, h, p, hold_begun_kind(h->action), h->reason);
 		return;
 	}
-	r = act_claim(a->act, h->action, &h->target, name_of(p), h->reason, &claim);
+	r = act_claim(a->act, h->action, &h->target, hold_policy_name(p), h->reason, &claim);
 	h->error = r;
 	if (r == 0) {
 		h->claim = claim;
@@ -220,16 +58,7 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 	}
 	/* A target that is not running is left alone, and that is nothing to talk about. */
 	if (r != before && r != -ENODATA && r != -ESTALE && r != -ESRCH)
-		tell_hold(a, h, p, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
-}
-
-/* May it be frozen again for that policy, although someone else let it go? */
-static bool speaks_again(const struct holder *holder)
-{
-	const struct agent_policy *p = holder->policy;
-
-	return !holder->off && p->state.phase == POLICY_HOLDING &&
-	       (!holder->left_ns || p->below_ns > holder->left_ns);
+		hold_tell(a, h, p, is_ours(r) ? EVENT_ERROR : EVENT_REFUSED, hold_error_text(r));
 }
 
 /* Freezes again what someone else let go, when their second is over and some policy has reason to.
@@ -242,13 +71,13 @@ static int freeze_again(struct agent *a, struct hold *h)
 	if (monotonic_ns() < h->again_ns)
 		return 0;
 	for (unsigned int i = 0; !p && i < h->n_holders; i++)
-		if (speaks_again(&h->holders[i]))
+		if (hold_speaks_again(&h->holders[i]))
 			p = h->holders[i].policy;
 	if (!p)
 		return 0;
 	if (is_spared(a, h, p))
 		return -EACCES;
-	r = act_refreeze(a->act, h->claim, name_of(p), h->reason);
+	r = act_refreeze(a->act, h->claim, hold_policy_name(p), h->reason);
 	if (r == 0) {
 		h->error = 0;
 		h->record_ns = p->record_ns;
@@ -265,14 +94,14 @@ static int freeze_again(struct agent *a, struct hold *h)
 /* Does what those who want it held want; what fails is tried again at the next tick. */
 static int pursue(struct agent *a, struct hold *h, const char *reason)
 {
-	const struct agent_policy *p = leading_policy(h);
-	enum claim_action action = wanted_action(h);
+	const struct agent_policy *p = hold_leading_policy(h);
+	enum claim_action action = hold_wanted_action(h);
 	int r;
 
 	if (h->claim) {
 		if (action != CLAIM_TERMINATE || h->claim->action == CLAIM_TERMINATE)
 			return h->claim->state == CLAIM_EXTERNAL ? freeze_again(a, h) : 0;
-		r = act_escalate(a->act, h->claim, name_of(p), reason);
+		r = act_escalate(a->act, h->claim, hold_policy_name(p), reason);
 		if (r < 0)
 			return r;
 	}
@@ -302,10 +131,10 @@ int hold_begin(struct agent *a, struct agent_policy *p, const struct target *tar
 {
 	struct hold *h = hold_find(a, target);
 
-	if (h && holder_index(h, p) >= 0)
+	if (h && hold_holder_index(h, p) >= 0)
 		return h->error;
 	if (!h)
-		h = new_hold(a, target, action);
+		h = hold_new(a, target, action);
 	if (!h) {
 		agent_degraded(a, "as many targets are held as there is room for; more are left "
 				  "alone");
@@ -331,7 +160,7 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 	if (r < 0)
 		return r;
 	if (!h)
-		h = new_hold(a, target, target->kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP);
+		h = hold_new(a, target, target->kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP);
 	if (!h)
 		return -ENOSPC;
 	h->by_operator = true;
@@ -365,7 +194,7 @@ static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, c
 		int r = act_undo(a->act, h->claim);
 
 		if (r < 0) {
-			tell_hold(
+			hold_tell(
 				a, h, p, EVENT_ERROR,
 				r == -EIO
 					? "it was let go, but the ledger cannot be written; see "
@@ -377,7 +206,7 @@ static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, c
 		told = h->action != CLAIM_TERMINATE && !external;
 	}
 	if (told)
-		tell_hold(a, h, p, undone_kind(h->action), why);
+		hold_tell(a, h, p, hold_undone_kind(h->action), why);
 	h->claim = NULL;
 	h->again_ns = 0;
 	h->shadow = false;
@@ -388,13 +217,13 @@ static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, c
 static void hold_only(struct agent *a, struct hold *h)
 {
 	char reason[CLAIM_REASON_LEN];
-	const struct agent_policy *p = leading_policy(h);
+	const struct agent_policy *p = hold_leading_policy(h);
 
 	if (act_undo(a->act, h->claim) < 0)
 		return; /* told as ACT_UNDONE when it works, and pursued then */
 	h->claim = NULL;
 	snprintf(reason, sizeof(reason), "it need not end any more, but %s still holds it",
-		 name_of(p));
+		 hold_policy_name(p));
 	(void)pursue(a, h, reason);
 }
 
@@ -403,9 +232,9 @@ static void hold_only(struct agent *a, struct hold *h)
 static void settle(struct agent *a, struct hold *h, const struct agent_policy *gone,
 		   const char *why)
 {
-	if (is_wanted(h)) {
+	if (hold_is_wanted(h)) {
 		if (h->claim && h->claim->action == CLAIM_TERMINATE &&
-		    wanted_action(h) != CLAIM_TERMINATE)
+		    hold_wanted_action(h) != CLAIM_TERMINATE)
 			hold_only(a, h);
 	} else if (undo(a, h, gone, why) == 0 && h->n_holders == 0) {
 		h->used = false;
@@ -414,7 +243,7 @@ static void settle(struct agent *a, struct hold *h, const struct agent_policy *g
 
 void hold_release_one(struct agent *a, struct hold *h, const char *why)
 {
-	const struct agent_policy *p = leading_policy(h);
+	const struct agent_policy *p = hold_leading_policy(h);
 
 	h->by_operator = false;
 	for (unsigned int i = 0; i < h->n_holders; i++)
@@ -426,7 +255,7 @@ void holds_release(struct agent *a, struct agent_policy *p, const char *why)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
 		struct hold *h = &a->holds[i];
-		int at = h->used ? holder_index(h, p) : -1;
+		int at = h->used ? hold_holder_index(h, p) : -1;
 
 		if (at < 0)
 			continue;
@@ -464,7 +293,7 @@ void holds_release_spared(struct agent *a)
 		/* What others let go is not held, and stays theirs when nothing protects it. */
 		if ((h->claim && h->claim->state == CLAIM_EXTERNAL) ||
 		    !target_is_spared(a, &h->target, why, sizeof(why)) ||
-		    undo(a, h, leading_policy(h), why) < 0)
+		    undo(a, h, hold_leading_policy(h), why) < 0)
 			continue;
 		h->error = -EACCES;
 		h->spared_until_ns = monotonic_ns() + SPARED_NS;
@@ -472,19 +301,6 @@ void holds_release_spared(struct agent *a)
 		if (h->n_holders == 0)
 			h->used = false;
 	}
-}
-
-/* It was named for what ran in it, and that has gone: what runs in it next is somebody else. */
-static void forget_offender(struct hold *h)
-{
-	unsigned int kept = 0;
-
-	for (unsigned int i = 0; i < h->n_holders; i++)
-		if (!h->holders[i].policy->config->target_offender)
-			h->holders[kept++] = h->holders[i];
-	h->n_holders = kept;
-	if (kept == 0 && !h->by_operator)
-		h->used = false;
 }
 
 void holds_retry(struct agent *a, uint64_t now_ns)
@@ -500,108 +316,9 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 		} else if (!h->claim && (h->error == -ESTALE || h->error == -ESRCH)) {
 			h->used = false;
 		} else if (!h->claim && h->error == -ENODATA) {
-			forget_offender(h);
+			hold_forget_offender(h);
 		}
-		if (h->used && is_wanted(h) && !h->shadow)
+		if (h->used && hold_is_wanted(h) && !h->shadow)
 			(void)pursue(a, h, h->reason);
 	}
-}
-
-static void thawed_by_others(struct agent *a, struct hold *h)
-{
-	/* Twice is an opinion: then it is the operator's. */
-	bool opinion = h->claim->external_thaws >= 2 || h->by_operator, again = false;
-	uint64_t now = monotonic_ns();
-
-	h->again_ns = now + AGAIN_NS;
-	for (unsigned int i = 0; i < h->n_holders; i++) {
-		struct holder *holder = &h->holders[i];
-		const struct policy_state *s = &holder->policy->state;
-
-		/* What is quiet at this moment need not become so first. */
-		holder->left_ns = !s->below && (opinion || s->phase != POLICY_HOLDING) ? now : 0;
-		again |= speaks_again(holder);
-	}
-	tell_hold(a, h, claimant(a, h), EVENT_EXTERNAL_THAW,
-		  again		     ? "someone else let it go; in a second it is frozen again if "
-				       "the signal still holds"
-		  : h->n_holders > 0 ? "someone else let it go; it is left to them until the "
-				       "signal has been quiet"
-				     : "someone else let it go; it is left to them (culprit freeze "
-				       "holds it again)");
-}
-
-/* The claim is over and about to be freed. What was done by hand is over with it; a policy whose
- * signal holds has its cgroup claimed again when something runs in it. */
-static void over(struct hold *h, bool gone)
-{
-	h->claim = NULL;
-	h->again_ns = 0;
-	h->by_operator = false;
-	h->error = gone ? -ENODATA : 0;
-	if (gone)
-		forget_offender(h);
-	if (h->n_holders == 0 || (gone && h->target.kind == TARGET_PROCESS))
-		h->used = false;
-}
-
-void holds_news(void *agent, enum act_news news, struct claim *claim)
-{
-	struct agent *a = agent;
-	struct hold *h = claim ? claim->user : NULL;
-	const struct agent_policy *p;
-
-	if (news == ACT_GUARDIAN_LOST) {
-		struct event event = { .kind = EVENT_ERROR };
-
-		senses_guardian(a);
-		snprintf(event.reason, sizeof(event.reason), "the guardian died; %s",
-			 guardian_pid(a->guardian) > 0
-				 ? "a new one has taken over all claims"
-				 : "none could be started, so nothing new is held");
-		agent_tell(a, &event);
-		return;
-	}
-	if (!h)
-		return;
-	p = claimant(a, h);
-	switch (news) {
-	case ACT_HELD:
-		tell_hold(a, h, p, begun_kind(h->action), h->reason);
-		break;
-	case ACT_SLOW:
-		tell_hold(a, h, p, EVENT_ERROR,
-			  "it is not frozen after 5 s (a task in it waits inside the kernel); "
-			  "it is kept while the signal holds");
-		break;
-	case ACT_EXTERNAL_THAW:
-		thawed_by_others(a, h);
-		break;
-	case ACT_KILLING:
-		tell_hold(a, h, p, EVENT_KILLED, "it did not end in the time it had after SIGTERM");
-		break;
-	case ACT_TERMINATED:
-		tell_hold(a, h, p, EVENT_TERMINATED, h->reason);
-		over(h, true);
-		break;
-	case ACT_GONE:
-		/* Who reads of its beginning reads of its end, too. */
-		if (claim->state == CLAIM_HELD || claim->state == CLAIM_SLOW)
-			tell_hold(a, h, p, undone_kind(h->action),
-				  h->target.kind == TARGET_CGROUP ? "nothing runs in it any more"
-								  : "it has ended");
-		over(h, true);
-		break;
-	case ACT_UNDONE:
-		tell_hold(a, h, p, undone_kind(h->action), "it is let go at last");
-		over(h, false);
-		break;
-	case ACT_OUTSIDE:
-		tell_hold(a, h, p, undone_kind(h->action), "it is outside the new `only`");
-		over(h, false);
-		break;
-	case ACT_GUARDIAN_LOST:
-		break;
-	}
-	agent_schedule(a);
 }

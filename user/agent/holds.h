@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the holds share: hold_table.c, holds.c and hold_news.c. */
+#ifndef CULPRIT_AGENT_HOLDS_H
+#define CULPRIT_AGENT_HOLDS_H
+
+#include "agent/agent.h"
+
+/* In whose name the operator's claims are made. */
+#define OPERATOR "operator"
+
+/* hold_table.c: which target is held, and who leads */
+/* A free place for the target, NULL: none is left. */
+struct hold *hold_new(struct agent *a, const struct target *target, enum claim_action action);
+/* -1: it is none of its holders. */
+int hold_holder_index(const struct hold *h, const struct agent_policy *p);
+bool hold_is_wanted(const struct hold *h);
+/* NULL: no policy, but perhaps the operator. */
+struct agent_policy *hold_leading_policy(const struct hold *h);
+enum claim_action hold_wanted_action(const struct hold *h);
+bool hold_speaks_again(const struct holder *holder);
+/* Of a hold with a claim; NULL: the operator's. */
+const struct agent_policy *hold_claimant(struct agent *a, const struct hold *h);
+const char *hold_policy_name(const struct agent_policy *p); /* NULL: the operator */
+void hold_forget_offender(struct hold *h);
+
+/* hold_news.c: what is told of it */
+enum event_kind hold_begun_kind(enum claim_action action);
+enum event_kind hold_undone_kind(enum claim_action action);
+void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy *p,
+	       enum event_kind kind, const char *reason);
+
+#endif
