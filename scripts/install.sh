@@ -54,10 +54,12 @@ make_group() {
 
 install_all() {
 	put_files
-	if [[ -z $destdir ]]; then
-		make_group
-		! systemd_runs || systemctl daemon-reload
+	if [[ -n $destdir ]]; then
+		echo "installed below $destdir; nothing was told to this system"
+		return
 	fi
+	make_group
+	! systemd_runs || systemctl daemon-reload
 	echo "installed; next: edit $sysconfdir/culprit/culprit.conf, then systemctl enable --now culpritd" \
 		"(or restart culpritd, where it runs already)"
 }
