@@ -191,7 +191,7 @@ static int on_quit(sd_event_source *source, const struct signalfd_siginfo *info,
 
 void agent_notify_ready(const struct agent *a)
 {
-	sd_notifyf(0, "READY=1\nSTATUS=%u policies, %s", a->n_policies,
+	sd_notifyf(0, "READY=1\nSTATUS=policies: %u, %s", a->n_policies,
 		   a->config->shadow ? "shadow mode" : "enforcing");
 }
 
@@ -260,7 +260,7 @@ static void say_started(struct agent *a)
 	struct rusage usage;
 
 	uname(&name);
-	agent_tell_text(a, EVENT_STARTED, "culpritd %s on Linux %s, %s, %u policies",
+	agent_tell_text(a, EVENT_STARTED, "culpritd %s on Linux %s, %s, policies: %u",
 			CULPRIT_VERSION, name.release,
 			a->config->shadow ? "shadow mode" : "enforcing", a->n_policies);
 	getrusage(RUSAGE_SELF, &usage);

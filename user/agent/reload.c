@@ -198,7 +198,7 @@ int agent_reload(struct agent *a, json_t *lines)
 	warn_of_lasting(a->config, new.config);
 	put_in_force(a, &new);
 	agent_tell_text(a, EVENT_CONFIG,
-			"the configuration was read again: %u policies, %u workloads",
+			"the configuration was read again; policies: %u, workloads: %u",
 			a->n_policies, a->n_workloads);
 	agent_schedule(a);
 	return 0;
