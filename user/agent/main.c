@@ -225,8 +225,7 @@ static int check(const struct options *o)
 
 	if (r < 0)
 		return EXIT_USAGE;
-	/* Without --config the file may be missing: whoever believes it is there is told.
-	 */
+	/* Without --config the file may be missing: who believes it is there is told. */
 	printf("%s%s: policies: %u, workloads: %u; the configuration is good\n", o->config_file,
 	       access(o->config_file, F_OK) < 0 ? " (does not exist)" : "", config->n_policies,
 	       config->n_workloads);
