@@ -101,10 +101,23 @@ static __always_inline bool is_frozen(struct cgroup *cgroup)
 	return e_freeze;
 }
 
-/* Until 5.16 (bcf9033e5449, "sched: move CPU field back into thread_info"). */
+/* --- the CPU of a task --------------------------------------------------------------------------
+ */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* In task_struct until 5.16 (bcf9033e5449, "sched: move CPU field back into thread_info"). */
 struct task_struct___cpu {
 	unsigned int cpu;
-} __attribute__((preserve_access_index));
+};
+struct thread_info___cpu {
+	unsigned int cpu;
+};
+struct task_struct___cpu_inside {
+	struct thread_info___cpu thread_info;
+};
+
+#pragma clang attribute pop
 
 /*
  * Task work: a program asks that a callback runs when the task returns to user space (kernel 6.18,

@@ -92,8 +92,10 @@ struct {
 
 static __always_inline u32 task_cpu(struct task_struct *task, const bool direct)
 {
-	if (bpf_core_field_exists(task->thread_info.cpu))
-		return READ(direct, task, thread_info.cpu);
+	struct task_struct___cpu_inside *inside = (void *)task;
+
+	if (bpf_core_field_exists(inside->thread_info.cpu))
+		return READ(direct, inside, thread_info.cpu);
 	return READ(direct, (struct task_struct___cpu *)task, cpu);
 }
 

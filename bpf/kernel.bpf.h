@@ -104,7 +104,6 @@ struct mm_struct;
 struct thread_info {
 	unsigned long flags;
 	u32 status; /* x86 */
-	u32 cpu;
 };
 
 struct task_struct {

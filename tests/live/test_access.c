@@ -78,15 +78,18 @@ static int connect_error(void)
 /* What the error of a reply is: 0 none, 1 denied, 2 something else, 3 no reply. */
 static int error_of(int fd, const char *call)
 {
-	json_t *reply;
 	const char *error;
+	json_t *reply;
+	int r;
 
 	(void)fake_call(fd, call);
 	reply = fake_receive(fd);
 	if (!reply)
 		return 3;
 	error = fake_error(reply);
-	return !error[0] ? 0 : strcmp(error, VARLINK_DENIED) == 0 ? 1 : 2;
+	r = !error[0] ? 0 : strcmp(error, VARLINK_DENIED) == 0 ? 1 : 2;
+	json_decref(reply);
+	return r;
 }
 
 static int look(void)
