@@ -81,6 +81,8 @@ help:
 	@echo 'make format-check  is every file as clang-format would write it?'
 	@echo 'make tidy          clang-tidy'
 	@echo 'make install       DESTDIR= PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR)'
+	@echo 'make uninstall     with the same variables; a configuration that you changed stays'
+	@echo 'make clean         remove what was built'
 
 deps:
 	@scripts/deps.sh --build

@@ -53,11 +53,17 @@ make_group() {
 }
 
 install_all() {
-	put_files
-	if [[ -z $destdir ]]; then
-		make_group
-		! systemd_runs || systemctl daemon-reload
+	if [[ -z $destdir ]] && ((EUID != 0)); then
+		echo "make install writes to the system, so it has to be root: sudo make install (or give DESTDIR=)" >&2
+		exit 1
 	fi
+	put_files
+	if [[ -n $destdir ]]; then
+		echo "installed below $destdir; nothing was told to this system"
+		return
+	fi
+	make_group
+	! systemd_runs || systemctl daemon-reload
 	echo "installed; next: edit $sysconfdir/culprit/culprit.conf, then systemctl enable --now culpritd" \
 		"(or restart culpritd, where it runs already)"
 }
@@ -90,7 +96,7 @@ uninstall_all() {
 	remove_config
 	! systemd_runs || systemctl daemon-reload
 	echo "uninstalled$([[ ! -d $config ]] || echo "; $config is yours and stays")$(
-		[[ -n $destdir ]] || ! getent group culprit >/dev/null || echo "; so does the group culprit (groupdel culprit)"
+		[[ -n $destdir ]] || ! getent group culprit >/dev/null || echo "; the group culprit stays (groupdel culprit removes it)"
 	)"
 }
 

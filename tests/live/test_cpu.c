@@ -23,6 +23,7 @@
 #include "lib/procfs.h"
 #include "live.h"
 #include "sense/cpu.h"
+#include "sense/cpu_source.h"
 
 #define MS NSEC_PER_MSEC
 
@@ -780,6 +781,41 @@ static void every_rung_counts_and_crosses(void **state)
 	}
 }
 
+/* A child that spins and has the same place as this process in the cache of a CPU. */
+static pid_t fork_neighbour(void)
+{
+	pid_t pid;
+
+	while ((pid = live_fork("neighbour", load_spin, NULL)) % CULPRIT_CPU_PENDING_SLOTS !=
+	       getpid() % CULPRIT_CPU_PENDING_SLOTS)
+		live_kill(pid);
+	return pid;
+}
+
+static void a_busy_process_with_our_place_in_the_cache_hides_no_rung(void **state)
+{
+	cpu_set_t before, one;
+	pid_t pid;
+
+	(void)state;
+	live_cgroup("neighbour");
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	pid = fork_neighbour();
+	for (int i = 0; i < 3; i++) {
+		struct heard heard = { 0 };
+
+		cpu_close(open_rung(CPU_SOURCE_BEST, &heard));
+		cpu_close(open_rung(CPU_SOURCE_SWITCH, &heard));
+		cpu_close(open_rung(CPU_SOURCE_RAW, &heard));
+	}
+	live_kill(pid);
+	assert_int_equal(sched_setaffinity(0, sizeof(before), &before), 0);
+	live_rmdir("neighbour");
+}
+
 static void the_best_rung_is_chosen_and_says_so(void **state)
 {
 	struct heard heard = { 0 };
@@ -816,6 +852,7 @@ int main(void)
 		cmocka_unit_test(watching_loses_no_time_of_a_busy_cgroup),
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(every_rung_counts_and_crosses),
+		cmocka_unit_test(a_busy_process_with_our_place_in_the_cache_hides_no_rung),
 		cmocka_unit_test(the_best_rung_is_chosen_and_says_so),
 	};
 

@@ -154,7 +154,7 @@ static void status_shows_each_part(void **state)
 	assert_done(r);
 	assert_has(r->out, "culpritd 0.1.0  pid 4711  mode enforce  up 2 h 14 min  RSS 4.8 MiB");
 	assert_has(r->out, "cpu    tp_btf/sched_switch  -");
-	assert_has(r->out, "swap   none                 swap-ins, file refaults");
+	assert_has(r->out, "swap   none                 swap-ins; file refaults");
 	assert_has(r->out, "miner-yields  cpu     holding  0.75 CPUs  0.30 CPUs  0.10 CPUs  "
 			   "2023-11-14 22:13:20");
 	assert_has(r->out, "    7  freeze  miner-yields  2023-11-14 22:13:20  "

@@ -261,7 +261,9 @@ static int check(const struct options *o)
 
 	if (r < 0)
 		return EXIT_USAGE;
-	printf("%s: %u %s, %u %s; the configuration is good\n", o->config_file, config->n_policies,
+	/* Without --config the file may be missing: who believes it is there is told. */
+	printf("%s%s: %u %s, %u %s; the configuration is good\n", o->config_file,
+	       access(o->config_file, F_OK) < 0 ? " (does not exist)" : "", config->n_policies,
 	       units_plural(config->n_policies, "policy", "policies"), config->n_workloads,
 	       units_plural(config->n_workloads, "workload", "workloads"));
 	config_free(config);

@@ -6,6 +6,7 @@
 #include "cli/format.h"
 #include "cli/print.h"
 #include "cli/table.h"
+#include "culprit/losses.h"
 
 static void print_agent(const json_t *agent)
 {
@@ -23,7 +24,7 @@ static void print_agent(const json_t *agent)
 		print_line("degraded: %s", json_is_string(text) ? json_string_value(text) : "?");
 }
 
-/* The texts of an array, with ", " between them, or "-". */
+/* The texts of an array, which may have commas themselves, with "; " between them, or "-". */
 static const char *join(char *buf, size_t size, const json_t *texts)
 {
 	const json_t *text;
@@ -31,7 +32,7 @@ static const char *join(char *buf, size_t size, const json_t *texts)
 
 	snprintf(buf, size, "-");
 	json_array_foreach (texts, i, text) {
-		int n = snprintf(buf + used, size - used, "%s%s", i ? ", " : "",
+		int n = snprintf(buf + used, size - used, "%s%s", i ? "; " : "",
 				 json_is_string(text) ? json_string_value(text) : "?");
 
 		if (n < 0 || (size_t)n >= size - used)
@@ -125,6 +126,17 @@ static void print_claims(const json_t *claims, bool colour)
 	table_print(table, colour);
 }
 
+/* What a loss means, or NULL: the list is of what the kernel's programs could not record. */
+static const char *explain_loss(const char *name)
+{
+#define X(field, text)                 \
+	if (strcmp(name, #field) == 0) \
+		return text;
+	CULPRIT_LOSSES(X)
+#undef X
+	return NULL;
+}
+
 /* Losses are numbers, grouped by who lost ("cpu": {"recursion": 3}): those not zero as a list. */
 static size_t print_losses(const json_t *losses, const char *prefix, size_t printed)
 {
@@ -132,14 +144,15 @@ static size_t print_losses(const json_t *losses, const char *prefix, size_t prin
 	json_t *value;
 
 	json_object_foreach ((json_t *)losses, name, value) {
+		const char *text = explain_loss(name);
 		char full[128];
 
 		snprintf(full, sizeof(full), "%s%s%s", prefix, prefix[0] ? "." : "", name);
 		if (json_is_object(value)) {
 			printed = print_losses(value, full, printed);
 		} else if (json_number_value(value) != 0) {
-			print_line("%s%s %.0f", printed ? "        " : "losses: ", full,
-				   json_number_value(value));
+			print_line("%s%s %.0f%s%s", printed ? "        " : "losses: ", full,
+				   json_number_value(value), text ? ": " : "", text ? text : "");
 			printed++;
 		}
 	}

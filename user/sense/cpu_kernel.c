@@ -190,13 +190,22 @@ static void work_a_tick(void)
 		;
 }
 
+/* Written back already: a busy process with the same place in the cache takes it at every switch.
+ */
+static bool has_written_us(const struct cpu_source *source, uint32_t us)
+{
+	struct culprit_cpu_process entry;
+
+	return bpf_map_lookup_elem(source->cache.process_fd, &us, &entry) == 0 && entry.used_ns > 0;
+}
+
 /* Has every program been heard of, and some time been charged to us? The cache tells, whose place
- * for us cannot be taken by a full table. */
+ * for us cannot be taken by a full table; or the table. */
 static bool has_counted_us(const struct cpu_source *source, bool wants_charges)
 {
 	uint32_t us = (uint32_t)getpid();
 	uint64_t switches = 0, charges = 0;
-	bool charged = false;
+	bool charged = has_written_us(source, us);
 
 	for (unsigned int i = 0; i < source->cache.n_cpus; i++) {
 		const volatile struct culprit_cpu_running *running = &source->running[i];
