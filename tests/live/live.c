@@ -183,6 +183,9 @@ uint64_t live_cgroup(const char *name)
 	char path[PATH_MAX + 128];
 	struct stat st;
 
+	/* Never in the hierarchy's root, where others' are. */
+	if (!live.root[0])
+		fail_msg("live_cgroup: without live_setup()");
 	file_path(path, sizeof(path), name);
 	for (char *slash = strchr(path + strlen(live.fs.mount) + strlen(live.root) + 1, '/'); slash;
 	     slash = strchr(slash + 1, '/')) {
