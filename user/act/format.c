@@ -105,12 +105,23 @@ static int escaped_byte(const char *s)
 	return byte == '\\' || byte >= 0x80 ? byte : -1;
 }
 
+static bool is_plain(char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 /* One unit of s as JSON text into out. Returns how many bytes of s it was. */
 static size_t escape(const char *s, char out[8])
 {
 	unsigned char c = (unsigned char)*s;
 	size_t n = utf8_len((const unsigned char *)s);
 
+	/* Nearly always: printing each letter took longer than writing it all to the file. */
+	if (is_plain(*s)) {
+		out[0] = *s;
+		out[1] = '\0';
+		return 1;
+	}
 	if (n == 0) {
 		snprintf(out, 8, "\\\\x%02x", c);
 		return 1;
@@ -128,18 +139,20 @@ static size_t escape(const char *s, char out[8])
 
 static void put_string(struct text *t, const char *name, const char *s)
 {
-	struct text room = *t;
 	char unit[8];
 
 	put(t, ",\"%s\":\"", name);
-	room = (struct text){ t->buf, t->len, t->size - 1 }; /* keep a place for the quote */
 	while (*s) {
+		size_t len;
+
 		s += escape(s, unit);
-		if (room.len + strlen(unit) >= room.size)
+		len = strlen(unit);
+		/* Keep a place for the quote. */
+		if (t->len + len >= t->size - 1)
 			break;
-		put(&room, "%s", unit);
+		memcpy(t->buf + t->len, unit, len);
+		t->len += len;
 	}
-	t->len = room.len;
 	put(t, "\"");
 }
 
