@@ -25,6 +25,16 @@ const char agent_hog_yields[] = "[workload hog]\ncgroup = %s/hog\n"
 				"window = 250ms\nenter = 0.04cpu\ngrace = 300ms\n"
 				"action = freeze\ntarget = hog\n";
 
+int agent_hog_setup(void **state)
+{
+	if (live_setup(state) < 0)
+		return -1;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	return 0;
+}
+
 static struct {
 	pid_t pid;
 	size_t waited;	    /* how many events, in the agent's order, were looked at */

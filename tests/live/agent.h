@@ -12,6 +12,8 @@
 
 /* What most tests need: "hog" is frozen while "front" uses more than 0.04 CPUs; grace 300 ms. */
 extern const char agent_hog_yields[];
+/* live_setup(), and these two, with a busy process in "hog". */
+int agent_hog_setup(void **state);
 
 /* Starts culpritd with this configuration (the [agent] section is written by this function; `text`
  * is a printf format whose %s all stand for the test root's path) and waits until it answers. */

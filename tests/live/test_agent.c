@@ -21,13 +21,6 @@
 #include "live.h"
 #include "stand_in.h"
 
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 static void a_crossed_cpu_budget_freezes_the_target_and_quiet_thaws_it(void **state)
 {
 	json_t *event;
@@ -459,7 +452,7 @@ static void the_jobs_own_opens_do_not_count(void **state)
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_crossed_cpu_budget_freezes_the_target_and_quiet_thaws_it),
 		T(sigterm_thaws_and_leaves_nothing),

@@ -37,13 +37,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 /* How many of agent.degraded hold this text. */
 static unsigned int degraded(const char *text)
 {
@@ -327,7 +320,7 @@ static void a_stream_of_events_does_not_put_off_a_look(void **state)
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(more_nodes_than_there_is_room_for_are_told_as_long_as_it_is_so),
 		T(a_refused_reload_changes_nothing_and_status_shows_it),

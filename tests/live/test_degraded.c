@@ -19,13 +19,6 @@
 
 #define LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 static json_t *status(void)
 {
 	char error[128];
@@ -466,7 +459,7 @@ static void an_only_that_names_no_cgroup_is_told_as_long_as_it_is_so(void **stat
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_missing_bpffs_is_mounted),
 		T(without_a_bpffs_the_maps_are_not_pinned),

@@ -37,13 +37,6 @@ static int setup(void **state)
 	return 0;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 static void write_freeze(const char *cgroup, const char *value)
 {
 	_cleanup_close_ int dir = cgroupfs_open_path(live_fs(), live_path(cgroup));
@@ -137,7 +130,7 @@ static void what_others_thaw_of_the_operators_is_not_said_to_wait_for_a_signal(v
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(what_others_thaw_is_frozen_again_once_and_then_left),
 		T(what_others_thaw_in_the_grace_time_is_frozen_when_the_signal_returns),

@@ -37,13 +37,6 @@ static const char both[] = WORKLOAD "[policy pauses]\n" FRONT "grace = 1m\nactio
 static const char gpu[] = "[workload hog]\ncgroup = %%s/hog\n[policy wanted]\nsignal = gpu\n"
 			  "devices = %s\ngrace = %s\naction = freeze\ntarget = hog\n";
 
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 static void make_cgroups(void)
 {
 	live_cgroup("hog");
@@ -287,7 +280,7 @@ static void the_end_that_max_hold_made_is_told_as_such_in_the_grace_time_too(voi
 	assert_int_equal(agent_stop(), 0);
 }
 
-#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, live_teardown)
 
 int main(void)
 {

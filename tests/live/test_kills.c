@@ -16,24 +16,6 @@
 #include "lib/cleanup.h"
 #include "live.h"
 
-static int setup(void **state)
-{
-	if (live_setup(state) < 0)
-		return -1;
-	srandom((unsigned int)getpid());
-	live_cgroup("hog");
-	live_cgroup("front");
-	live_fork("hog", load_spin, NULL);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 static void wait_ms(long least, long most)
 {
 	usleep((useconds_t)(1000 * (least + random() % (most - least + 1))));
@@ -184,7 +166,7 @@ static void the_guardian_hears_of_its_death_before_any_program_comes_off(void **
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, agent_hog_setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(killed_while_it_starts_it_leaves_nothing_behind),
 		T(killed_while_it_reloads_it_leaves_nothing_behind),
@@ -193,5 +175,6 @@ int main(void)
 		T(the_guardian_hears_of_its_death_before_any_program_comes_off),
 	};
 
+	srandom((unsigned int)getpid());
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

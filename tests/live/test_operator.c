@@ -28,23 +28,6 @@
 static const char cpu_config[] =
 	"[workload hog]\ncgroup = %s/hog\n" POLICY("front-first", "front", "hog");
 
-static int setup(void **state)
-{
-	if (live_setup(state) < 0)
-		return -1;
-	live_cgroup("hog");
-	live_cgroup("front");
-	live_fork("hog", load_spin, NULL);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 /* The client's exit status; what it said is in client.log. */
 static int culprit(const char *verb, const char *argument, const char *more, const char *value)
 {
@@ -336,7 +319,7 @@ static void fifty_reloads_while_something_is_held_leak_nothing(void **state)
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, agent_hog_setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(every_kind_of_target_can_be_frozen_and_thawed_by_hand),
 		T(what_cannot_be_done_is_refused_and_says_why),

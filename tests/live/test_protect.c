@@ -31,13 +31,6 @@ static int load_precious(void *unused)
 	return load_sleep(unused);
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 /* The event says who it is, and the agent holds nothing. */
 static void expect_refusal(const char *policy, const char *who)
 {
@@ -173,7 +166,7 @@ static void what_others_thaw_is_not_frozen_again_once_it_is_protected(void **sta
 	assert_int_equal(agent_stop(), 0);
 }
 
-#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, live_teardown)
 
 int main(void)
 {

@@ -20,13 +20,6 @@
 
 #define LIST(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 /* It must end by itself with this status, say so in one line, and leave no socket and no pins. */
 static void refused(int status, const char *says, const char *const *before,
 		    const char *const *options, const char *text)
@@ -289,7 +282,7 @@ static void release_is_refused_beside_an_agent_and_quiet_without_work(void **sta
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, live_setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(every_error_of_a_configuration_is_told_with_its_line),
 		T(an_ordinary_user_may_check_a_configuration),

@@ -32,13 +32,6 @@ static int setup(void **state)
 	return r;
 }
 
-static int teardown(void **state)
-{
-	(void)state;
-	live_cleanup();
-	return 0;
-}
-
 /* Touches mebibytes at random for ever. */
 static int thrash(void *mebibytes)
 {
@@ -199,7 +192,7 @@ static void sigkill_of_the_agent_continues_a_stopped_thrasher(void **state)
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_thrasher_is_named_and_its_cgroup_frozen),
 		T(who_comes_after_the_offender_is_not_held_for_it),
