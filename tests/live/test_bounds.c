@@ -176,11 +176,20 @@ static uint64_t cost_of_cgroups(unsigned int n)
 	return agent_cpu_ns() - begun;
 }
 
+/* What it uses in as long a time when nothing comes or goes: ten ticks a second while it holds. */
+static uint64_t cost_of_rest(uint64_t ns)
+{
+	uint64_t begun = agent_cpu_ns();
+
+	usleep((useconds_t)(ns / NSEC_PER_USEC));
+	return agent_cpu_ns() - begun;
+}
+
 static void a_new_cgroup_costs_as_little_while_something_is_held(void **state)
 {
 	static char text[65536];
 	char name[16];
-	uint64_t calm, held;
+	uint64_t calm, held, begun, rest;
 	size_t used = 0;
 
 	(void)state;
@@ -208,18 +217,21 @@ static void a_new_cgroup_costs_as_little_while_something_is_held(void **state)
 		snprintf(name, sizeof(name), "hog%u", i);
 		assert_true(live_until(live_is_frozen, name, 5000));
 	}
+	begun = monotonic_ns();
 	held = cost_of_cgroups(2000);
-	print_message("    2000 cgroups: %.1f ms of CPU time, %.1f ms while something is held\n",
-		      (double)calm / 1e6, (double)held / 1e6);
-	/* Ten ticks a second come on top; with a tick for each it was seven times as much. */
-	assert_true(held < 4 * calm);
+	rest = cost_of_rest(monotonic_ns() - begun);
+	print_message("    2000 cgroups: %.1f ms of CPU time, %.1f ms while something is held, "
+		      "of which %.1f ms for holding it\n",
+		      (double)calm / 1e6, (double)held / 1e6, (double)rest / 1e6);
+	/* With a tick for each it was seven times as much. */
+	assert_true(held < 4 * calm + rest);
 	assert_int_equal(agent_stop(), 0);
 }
 
 /* --- who is in a target -------------------------------------------------------------------------
  */
 
-/* From the kernel's record to the freeze, in us, soon after a start. */
+/* From the kernel's record to the freeze, in µs, soon after a start. */
 static int64_t latency_after_start(void)
 {
 	json_t *event;
@@ -236,23 +248,33 @@ static int64_t latency_after_start(void)
 	return us;
 }
 
-/* Whether one of them is protected has been found out before. */
-static void the_number_of_processes_in_a_target_does_not_delay_its_freezing(void **state)
+static int64_t best_latency_after_start(void)
 {
 	int64_t best = INT64_MAX;
 
-	(void)state;
-	for (unsigned int i = 0; i < 1000; i++)
-		live_fork("hog", load_sleep, NULL);
 	for (unsigned int i = 0; i < 3; i++) {
 		int64_t us = latency_after_start();
 
 		assert_true(us > 0);
 		best = us < best ? us : best;
 	}
-	print_message("    crossed to frozen with 1000 processes: %.2f ms\n", (double)best / 1e3);
+	return best;
+}
+
+/* Whether one of them is protected has been found out before. */
+static void the_number_of_processes_in_a_target_does_not_delay_its_freezing(void **state)
+{
+	int64_t few, many;
+
+	(void)state;
+	few = best_latency_after_start();
+	for (unsigned int i = 0; i < 1000; i++)
+		live_fork("hog", load_sleep, NULL);
+	many = best_latency_after_start();
+	print_message("    crossed to frozen with 1 process: %.2f ms, with 1001: %.2f ms\n",
+		      (double)few / 1e3, (double)many / 1e3);
 	/* Where each is looked at first, it is 6 ms and more. */
-	assert_true(best < 3000);
+	assert_true(many < 2 * few + 1500);
 }
 
 /* --- a look that is due -------------------------------------------------------------------------

@@ -271,6 +271,8 @@ int workloads_build(struct agent *a);
 /* Sorts every living cgroup in, once policies and budgets are built. */
 void workloads_sort_in(struct agent *a);
 void workloads_free(struct agent *a);
+/* Is it one that some policy acts on? */
+bool workloads_yields(const struct agent *a, const struct tree_node *node);
 void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node);
 struct agent_workload *workload_find(struct agent *a, const char *name);
 bool workload_contains(const struct agent_workload *w, const char *cgroup_path);

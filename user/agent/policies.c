@@ -111,6 +111,9 @@ void policies_hold_node(struct agent *a, const struct tree_node *node)
 	char reason[CLAIM_REASON_LEN];
 	struct target target;
 
+	/* Nearly always: not once for each policy. */
+	if (!workloads_yields(a, node))
+		return;
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
 

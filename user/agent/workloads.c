@@ -108,6 +108,17 @@ static void add_node(void *agent, struct tree_node *node)
 	watch_node(a, node);
 }
 
+bool workloads_yields(const struct agent *a, const struct tree_node *node)
+{
+	for (unsigned int i = 0; i < a->n_workloads; i++) {
+		const struct agent_workload *w = &a->workloads[i];
+
+		if (w->yields && pattern_names_cgroup(&w->config->pattern, node->path))
+			return true;
+	}
+	return false;
+}
+
 void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node)
 {
 	if (news != TREE_MADE && a->act)
