@@ -32,6 +32,7 @@ struct ledger {
 	uint64_t ids[CLAIM_MAX]; /* what each slot holds; 0: nothing */
 	bool left[CLAIM_MAX];	 /* it was there when the ledger was opened, and is not undone */
 	bool locked, made, made_dir;
+	bool gone; /* at the last ledger_in_place() */
 	int dir;
 	char path[PATH_MAX]; /* of the directory */
 };
@@ -41,15 +42,24 @@ int ledger_fd(const struct ledger *ledger)
 	return ledger->fd;
 }
 
-bool ledger_in_place(const struct ledger *ledger)
+bool ledger_in_place(struct ledger *ledger)
 {
 	char path[PATH_MAX + sizeof("/ledger")];
 	struct stat ours, there;
 
 	/* By the path: the directory may have been removed and made again. */
 	snprintf(path, sizeof(path), "%s/ledger", ledger->path);
-	return fstat(ledger->fd, &ours) == 0 && lstat(path, &there) == 0 &&
-	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+	ledger->gone = fstat(ledger->fd, &ours) < 0 || lstat(path, &there) < 0 ||
+		       ours.st_dev != there.st_dev || ours.st_ino != there.st_ino;
+	return !ledger->gone;
+}
+
+/* As much of that as can be told without walking the path, for this is on the way to a freeze. */
+static bool is_gone(const struct ledger *ledger)
+{
+	struct stat st;
+
+	return ledger->gone || fstat(ledger->fd, &st) < 0 || st.st_nlink == 0;
 }
 
 /* --- locks ------------------------------------------------------------------------------------ */
@@ -182,7 +192,7 @@ int ledger_write(struct ledger *ledger, const struct claim *claim)
 		slot = ledger_slot(ledger, 0);
 	if (slot < 0)
 		return -ENOSPC;
-	if (claim->holds && !ledger_in_place(ledger))
+	if (claim->holds && is_gone(ledger))
 		return -EIDRM;
 	format_claim(text, claim, ledger->boot_id);
 	r = write_slot(ledger, (unsigned int)slot, text);

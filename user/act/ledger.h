@@ -50,8 +50,9 @@ uint64_t ledger_next_id(const struct ledger *ledger);
  * allocation. -ENOSPC: all slots are in use; -EIDRM: it would be held, and the file is no longer
  * where others look for it; -EIO. */
 int ledger_write(struct ledger *ledger, const struct claim *claim);
-/* Is the file still in the place where it was opened? Someone may have removed it. */
-bool ledger_in_place(const struct ledger *ledger);
+/* Is the file still in the place where it was opened? Someone may have removed it, or moved it
+ * away: the latter stops ledger_write() only once this was asked. */
+bool ledger_in_place(struct ledger *ledger);
 /* Empties the slot of the claim with this id. -ENOENT: there is none. */
 int ledger_clear(struct ledger *ledger, uint64_t claim_id);
 /* Reads the claims that the file holds, at most max. Count or -errno; a slot that does not parse
