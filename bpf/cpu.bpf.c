@@ -15,16 +15,19 @@
 
 #include <bpf/bpf_tracing.h>
 #include <asm/errno.h>
+#include <linux/time.h>
 
 char LICENSE[] SEC("license") = "GPL";
 
 /* --- set by user space ------------------------------------------------------------------------ */
 
 const volatile __u64 tick_ns = 4000000; /* length of a jiffy */
+const volatile bool with_alarms;	/* the kernel has bpf_timer */
 const volatile __u32 agent_tgid;
 
 __u32 guardian_tgid; /* no constant: a guardian that dies is replaced */
 __u64 clock_ns;	     /* answer of read_clock */
+__u32 alarm_cpu;     /* argument of make_alarm */
 
 /* --- maps ------------------------------------------------------------------------------------- */
 
@@ -69,6 +72,27 @@ struct {
 	__type(key, u32);
 	__type(value, struct culprit_cpu_running);
 } cpu_running SEC(".maps");
+
+/*
+ * An armed budget that the task on this CPU will use up before the next tick, if it goes on
+ * running. Written and started by the CPU's tick, the timer made by user space beforehand.
+ */
+struct alarm {
+	struct bpf_timer timer;
+	u64 set_ns;   /* CLOCK_MONOTONIC: when the time of this task was written back last */
+	u64 switches; /* culprit_cpu_running: as they were then */
+	u64 flushes;
+	u32 tgid;
+	u32 budget;
+};
+
+/* max_entries is the number of possible CPUs, or without alarms 1. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct alarm);
+} cpu_alarm SEC(".maps");
 
 /* Room for every budget's crossing at once: a budget sends one and is disarmed. */
 struct {
@@ -215,9 +239,11 @@ static __always_inline struct culprit_cpu_pending *place(struct culprit_cpu_runn
 
 /* --- budgets ---------------------------------------------------------------------------------- */
 
-/* Who crossed is what the CPU's cache holds for this tgid. True: the record is on its way. */
+/* Who crossed is what the CPU's cache holds for this tgid; `running_ns` of the sum are what it has
+ * run and was not charged with yet. Two CPUs may both come here: 5.10 has no compare-and-exchange.
+ * The second record says the same, and the reader expects it. False: no room for the record. */
 static __always_inline bool send_crossing(struct culprit_cpu_budget *budget, u32 index, u64 sum,
-					  const struct culprit_cpu_pending *pending)
+					  u64 running_ns, const struct culprit_cpu_pending *pending)
 {
 	const struct culprit_cpu_process *process;
 	const struct culprit_cpu_cgroup *cgroup;
@@ -230,6 +256,10 @@ static __always_inline bool send_crossing(struct culprit_cpu_budget *budget, u32
 		count_loss(cpu_record_dropped);
 		return false;
 	}
+	/* Before the record is seen: its reader, who may be awake at once, arms the budget again.
+	 */
+	budget->armed = 0;
+	__sync_fetch_and_add(&budget->crossings, 1);
 	process = bpf_map_lookup_elem(&process_cpu, &tgid);
 	cgroup = bpf_map_lookup_elem(&cgroup_cpu, &id);
 	crossing->time_ns = bpf_ktime_get_ns();
@@ -244,10 +274,20 @@ static __always_inline bool send_crossing(struct culprit_cpu_budget *budget, u32
 	/* The entry follows a rename (exec), the cache does not. */
 	__builtin_memcpy(crossing->task.comm, process ? process->comm : pending->comm,
 			 CULPRIT_COMM_LEN);
-	crossing->task_used_ns = process ? process->used_ns : 0;
-	crossing->cgroup_used_ns = cgroup ? cgroup->used_ns : 0;
+	crossing->task_used_ns = (process ? process->used_ns : 0) + running_ns;
+	crossing->cgroup_used_ns = (cgroup ? cgroup->used_ns : 0) + running_ns;
 	bpf_ringbuf_submit(crossing, BPF_RB_FORCE_WAKEUP);
 	return true;
+}
+
+/* The task on this CPU will reach the threshold before its next tick: of two, the sooner. */
+static __always_inline void note_near(struct culprit_cpu_running *running, u32 index,
+				      u64 missing_ns)
+{
+	if (running->near_ns && running->near_ns <= missing_ns)
+		return;
+	running->near_ns = missing_ns;
+	running->near_budget = index;
 }
 
 /* Not static, like flush() and drain() below: the verifier then checks each of them once and not
@@ -258,7 +298,7 @@ __noinline int charge_budget(u32 cpu, u32 tgid, u32 index, u64 ns)
 	struct culprit_cpu_running *running = running_on(cpu);
 	u64 now_ns = bpf_jiffies64() * tick_ns;
 	struct culprit_cpu_pending *pending;
-	u64 slot_ns, sum;
+	u64 slot_ns, threshold_ns, sum;
 
 	if (!budget || !running)
 		return 0;
@@ -272,14 +312,11 @@ __noinline int charge_budget(u32 cpu, u32 tgid, u32 index, u64 ns)
 	if (!budget->armed)
 		return 0;
 	sum = cpu_window_sum(budget, slot_ns, now_ns);
-	if (sum < budget->threshold_ns)
-		return 0;
-	/* Two CPUs may both come here: 5.10 has no compare-and-exchange. The second record says
-	 * the same, and the reader expects it. */
-	if (send_crossing(budget, index, sum, pending)) {
-		budget->armed = 0;
-		__sync_fetch_and_add(&budget->crossings, 1);
-	}
+	threshold_ns = *(volatile u64 *)&budget->threshold_ns;
+	if (sum >= threshold_ns)
+		send_crossing(budget, index, sum, 0, pending);
+	else if (pending->tid == running->tid && threshold_ns - sum < tick_ns)
+		note_near(running, index, threshold_ns - sum);
 	return 0;
 }
 
@@ -470,6 +507,62 @@ static __always_inline void switched(struct task_struct *prev, struct task_struc
 		write_back(running, cpu, next_tid ? CULPRIT_CPU_PENDING_NS : CULPRIT_CPU_IDLE_NS);
 }
 
+/* --- between two ticks ------------------------------------------------------------------------ */
+
+/*
+ * A task that does not switch is charged at ticks, 1 to 10 ms apart, and would cross a budget half
+ * of that too late. So the tick before the crossing sets an alarm for the moment at which the task
+ * will have used what is missing. Setting it under the run-queue lock is what the scheduler itself
+ * does with its hrtick (kernel/sched/core.c, hrtick_start); nothing is allocated or woken up.
+ */
+static __always_inline void set_alarm(struct culprit_cpu_running *running, u32 cpu, u32 tgid)
+{
+	u64 missing_ns = running->near_ns;
+	struct alarm *alarm = bpf_map_lookup_elem(&cpu_alarm, &cpu);
+
+	running->near_ns = 0;
+	if (!alarm)
+		return;
+	alarm->tgid = tgid;
+	alarm->switches = running->switches;
+	alarm->flushes = running->flushes;
+	alarm->budget = running->near_budget;
+	alarm->set_ns = bpf_ktime_get_ns();
+	bpf_timer_start(&alarm->timer, missing_ns, 0);
+}
+
+/*
+ * Has the task been running ever since? Then it has used what the clock says. Ticks may come in
+ * between: the sum is read before what tells whether it was charged, so nothing counts twice.
+ */
+static int on_alarm(void *map, u32 *cpu, struct alarm *alarm)
+{
+	u32 index = alarm->budget, tgid = alarm->tgid;
+	struct culprit_cpu_budget *budget = bpf_map_lookup_elem(&cpu_window, &index);
+	volatile struct culprit_cpu_running *running = bpf_map_lookup_elem(&cpu_running, cpu);
+	const struct culprit_cpu_pending *pending;
+	u64 slot_ns, sum, running_ns;
+
+	if (!budget || !running || !budget->armed)
+		return 0;
+	slot_ns = *(volatile u64 *)&budget->slot_ns;
+	if (!slot_ns)
+		return 0;
+	sum = cpu_window_sum(budget, slot_ns, bpf_jiffies64() * tick_ns);
+	barrier();
+	running_ns = bpf_ktime_get_ns() - *(volatile u64 *)&alarm->set_ns;
+	pending = place((struct culprit_cpu_running *)running, tgid);
+	if (running->switches != alarm->switches || running->flushes != alarm->flushes ||
+	    pending->tgid != tgid || sum + running_ns < budget->threshold_ns)
+		return 0;
+	/* The tick may have come in between and told. */
+	if (!__sync_val_compare_and_swap(&budget->armed, 1, 0))
+		return 0;
+	if (!send_crossing(budget, index, sum + running_ns, running_ns, pending))
+		budget->armed = 1;
+	return 0;
+}
+
 /* --- the end and the name of a process -------------------------------------------------------- */
 
 static __always_inline void freed(struct task_struct *task, const bool direct)
@@ -517,7 +610,10 @@ int BPF_PROG(on_runtime, struct task_struct *task, u64 ran_ns)
 		return 0;
 	running->charges++;
 	charge(running, cpu, task, task->se.sum_exec_runtime, ran_ns, true);
+	running->near_ns = 0;
 	write_back(running, cpu, CULPRIT_CPU_PENDING_NS);
+	if (with_alarms && running->near_ns)
+		set_alarm(running, cpu, task->tgid);
 	return 0;
 }
 
@@ -565,7 +661,7 @@ int BPF_PROG(on_raw_rename, struct task_struct *task, const char *comm)
 
 /* --- asked by user space ---------------------------------------------------------------------- */
 
-/* These two are attached to nothing; the agent runs them with bpf_prog_test_run. */
+/* These are attached to nothing; the agent runs them with bpf_prog_test_run. */
 
 /* The clock of the windows. */
 SEC("raw_tp")
@@ -573,6 +669,20 @@ int read_clock(void *ctx)
 {
 	clock_ns = bpf_jiffies64() * tick_ns;
 	return 0;
+}
+
+/* Makes the timer of CPU `alarm_cpu`, which allocates. The kernel lets neither raw_tp nor (until
+ * 6.10) syscall programs do it. */
+SEC("?tc")
+int make_alarm(void *ctx)
+{
+	u32 cpu = alarm_cpu;
+	struct alarm *alarm = bpf_map_lookup_elem(&cpu_alarm, &cpu);
+
+	if (!alarm)
+		return -ENOENT;
+	return bpf_timer_init(&alarm->timer, &cpu_alarm, CLOCK_MONOTONIC)
+		       ?: bpf_timer_set_callback(&alarm->timer, on_alarm);
 }
 
 /* Sets which budgets a cgroup counts for: arguments are its id and the list in two words. The

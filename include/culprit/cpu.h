@@ -120,10 +120,11 @@ struct culprit_cpu_running {
 	__u64 switches;	  /* task switches seen */
 	__u64 charges;	  /* sched_stat_runtime events seen */
 	__u32 tid;	  /* the running task; 0 is idle */
-	__u32 reserved;
+	__u32 near_budget;
+	__u64 near_ns; /* what near_budget still lacks, less than a tick; 0: no budget is near */
 	__u64 known[CULPRIT_CPU_KNOWN_CGROUPS]; /* cgroups that are surely in cgroup_cpu */
 	struct culprit_cpu_pending pending[CULPRIT_CPU_PENDING_SLOTS];
-	__u64 padding[2]; /* to whole cache lines: neighbours are other CPUs' */
+	__u64 padding[1]; /* to whole cache lines: neighbours are other CPUs' */
 };
 
 CULPRIT_ASSERT_SIZE(struct culprit_cpu_running, 4160);

@@ -44,6 +44,17 @@ static const struct rung rungs[] = {
 const char *const cpu_sources[] = { CPU_SOURCE_BEST, CPU_SOURCE_SWITCH, CPU_SOURCE_RAW,
 				    CPU_SOURCE_POLL, NULL };
 
+#define BLIND_TICK "a crossing sooner than the next tick of the clock, unless the task switches"
+
+static void describe(struct cpu_sense *cpu, const struct rung *rung)
+{
+	cpu->status.source = rung->name;
+	memcpy(cpu->status.blind, rung->blind, sizeof(rung->blind));
+	if (rung->ops->sees_between_ticks && !rung->blind[0] &&
+	    !rung->ops->sees_between_ticks(cpu->source))
+		cpu->status.blind[0] = BLIND_TICK;
+}
+
 static void explain(struct sense_status *status, const struct rung *rung, int error,
 		    const char *why)
 {
@@ -81,8 +92,7 @@ int cpu_open_sized(struct cpu_sense **out, const struct sense_options *options,
 		}
 		cpu->ops = rung->ops;
 		cpu->budgets = rung->ops->budgets(cpu->source);
-		cpu->status.source = rung->name;
-		memcpy(cpu->status.blind, rung->blind, sizeof(rung->blind));
+		describe(cpu, rung);
 		*out = take_ptr(cpu);
 		return 0;
 	}

@@ -32,6 +32,7 @@ struct cpu_source {
 	struct culprit_cpu_budget *budgets;  /* mapped */
 	struct culprit_cpu_running *running; /* mapped, read-only */
 	struct cpu_cache cache;
+	bool alarms; /* crossings are seen between ticks, too */
 	/* Of the dispatch that is under way. */
 	cpu_crossing_fn fn;
 	void *user;
@@ -101,6 +102,9 @@ static int configure(struct cpu_source *source, const struct sense_options *opti
 		r = bpf_map__set_max_entries(skel->maps.process_cpu, sizes->processes);
 	if (r == 0)
 		r = bpf_map__set_max_entries(skel->maps.cpu_running, source->cache.n_cpus);
+	skel->rodata->with_alarms = source->alarms;
+	if (r == 0 && source->alarms)
+		r = bpf_map__set_max_entries(skel->maps.cpu_alarm, source->cache.n_cpus);
 	if (r == 0 && options->losses_fd >= 0)
 		r = bpf_map__reuse_fd(skel->maps.losses, options->losses_fd);
 	return r;
@@ -249,6 +253,26 @@ static void kernel_close(struct cpu_source *source)
 	free(source);
 }
 
+/* A program for packets is run with one, of nothing but a header. */
+static int make_alarms(struct cpu_source *source)
+{
+	char packet[14] = { 0 };
+
+	for (unsigned int cpu = 0; cpu < source->cache.n_cpus; cpu++) {
+		LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = packet,
+			    .data_size_in = sizeof(packet));
+		int r;
+
+		source->skel->bss->alarm_cpu = cpu;
+		r = bpf_prog_test_run_opts(bpf_program__fd(source->skel->progs.make_alarm), &run);
+		if (r == 0)
+			r = (int)run.retval;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int start(struct cpu_source *source, const char *rung, const struct sense_options *options,
 		 const struct cpu_sizes *sizes, const char **why)
 {
@@ -264,6 +288,7 @@ static int start(struct cpu_source *source, const char *rung, const struct sense
 		bpf_program__set_autoload(
 			bpf_object__find_program_by_name(source->skel->obj, programs[i].name),
 			true);
+	bpf_program__set_autoload(source->skel->progs.make_alarm, source->alarms);
 	r = configure(source, options, sizes);
 	if (r < 0)
 		return r;
@@ -273,6 +298,8 @@ static int start(struct cpu_source *source, const char *rung, const struct sense
 		return r;
 	*why = "maps";
 	r = set_up_maps(source);
+	if (r == 0 && source->alarms)
+		r = make_alarms(source);
 	if (r < 0)
 		return r;
 	*why = "attach";
@@ -283,9 +310,9 @@ static int start(struct cpu_source *source, const char *rung, const struct sense
 	return prove(source, programs == best);
 }
 
-static int kernel_open(struct cpu_source **out, const char *rung,
-		       const struct sense_options *options, const struct cpu_sizes *sizes,
-		       const char **why)
+static int open_with(struct cpu_source **out, const char *rung, bool alarms,
+		     const struct sense_options *options, const struct cpu_sizes *sizes,
+		     const char **why)
 {
 	struct cpu_source *source;
 	int n_cpus = libbpf_num_possible_cpus();
@@ -297,6 +324,7 @@ static int kernel_open(struct cpu_source **out, const char *rung,
 	if (!source)
 		return -ENOMEM;
 	source->cache.n_cpus = (unsigned int)n_cpus;
+	source->alarms = alarms;
 	r = start(source, rung, options, sizes, why);
 	if (r == 0 && options->pins)
 		add_pins(source, options->pins);
@@ -305,6 +333,23 @@ static int kernel_open(struct cpu_source **out, const char *rung,
 	else
 		*out = source;
 	return r;
+}
+
+static int kernel_open(struct cpu_source **out, const char *rung,
+		       const struct sense_options *options, const struct cpu_sizes *sizes,
+		       const char **why)
+{
+	/* Timers of BPF programs: kernel 5.15, b00628b1c7d5 "bpf: Introduce bpf timers". */
+	if (strcmp(rung, CPU_SOURCE_BEST) == 0 &&
+	    libbpf_probe_bpf_helper(BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_timer_start, NULL) > 0 &&
+	    open_with(out, rung, true, options, sizes, why) == 0)
+		return 0;
+	return open_with(out, rung, false, options, sizes, why);
+}
+
+static bool kernel_sees_between_ticks(const struct cpu_source *source)
+{
+	return source->alarms;
 }
 
 static int kernel_fd(const struct cpu_source *source)
@@ -425,6 +470,7 @@ const struct cpu_source_ops cpu_kernel_ops = {
 	.fd = kernel_fd,
 	.dispatch = kernel_dispatch,
 	.missed = kernel_missed,
+	.sees_between_ticks = kernel_sees_between_ticks,
 	.set_guardian = kernel_set_guardian,
 	.budgets = kernel_budgets,
 	.show = kernel_show,

@@ -23,6 +23,8 @@ struct cpu_source_ops {
 	int (*fd)(const struct cpu_source *source);
 	int (*dispatch)(struct cpu_source *source, cpu_crossing_fn fn, void *user);
 	uint64_t (*missed)(const struct cpu_source *source);
+	/* Whether a crossing is seen also before the tick that charges it. NULL: a polling rung. */
+	bool (*sees_between_ticks)(const struct cpu_source *source);
 	/* NULL: a rung that cannot tell one process from another. */
 	void (*set_guardian)(struct cpu_source *source, pid_t guardian);
 	/* CULPRIT_CPU_BUDGETS of them; others may be adding to them at any time. */
