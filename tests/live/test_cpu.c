@@ -576,7 +576,8 @@ static void a_task_that_never_switches_crosses_at_a_tick(void **state)
 	live_rmdir("lone");
 }
 
-/* Spins until it has used what arg points to, and notes there when that was. */
+/* Spins until it has used what arg points to, notes there when that was, and uses as much again:
+ * the time before it joined its cgroup is not in the budget. */
 static int spin_past(void *arg)
 {
 	volatile uint64_t *ns = arg;
@@ -587,7 +588,7 @@ static int spin_past(void *arg)
 		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
 	while ((uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec < begin_ns);
 	*ns = monotonic_ns();
-	return load_spin_ms((void *)20);
+	return load_spin_ms((void *)(2 * begin_ns / NSEC_PER_MSEC));
 }
 
 /* Where the kernel has timers for BPF programs; elsewhere the sense has to say that it cannot. */
