@@ -134,6 +134,39 @@ static void a_protected_thrasher_is_passed_over(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void a_workload_as_target_is_held_and_never_the_offender(void **state)
+{
+	static const char yielding[] = "[workload background]\ncgroup = %s/background\n"
+				       "[policy thrashing]\nsignal = thrash\naction = freeze\n"
+				       "target = background\ngrace = 1m\n";
+	const char *reason;
+	json_t *event;
+
+	(void)state;
+	live_cgroup("background");
+	live_cgroup("thrasher");
+	live_limit("thrasher", LIMIT_MIB);
+	live_fork("background", load_sleep, NULL);
+	agent_start(yielding);
+	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	event = agent_wait_event("frozen", "thrashing", 20000);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(event, "target"), "path")),
+		live_path("background"));
+	reason = json_string_value(json_object_get(event, "reason"));
+	if (!strstr(reason, "memory thrashes"))
+		fail_msg("of a thrash it is said: %s", reason);
+	assert_true(member(event, "evidence", "churn_pages") > 0);
+	json_decref(event);
+	/* It goes on; longer than until a next offender would be looked for. */
+	usleep(2500 * 1000);
+	assert_true(live_frozen("background"));
+	assert_false(live_frozen("thrasher"));
+	assert_int_equal(agent_count_events("frozen", NULL), 1);
+	assert_int_equal(agent_count_events("stopped", NULL), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
 /* Its pages have been out for a while, as those of somebody who was idle, when it reads them. */
 static int read_back_once(void *pages)
 {
@@ -198,6 +231,7 @@ int main(void)
 		T(who_comes_after_the_offender_is_not_held_for_it),
 		T(beside_innocents_only_the_thrasher_is_stopped),
 		T(a_protected_thrasher_is_passed_over),
+		T(a_workload_as_target_is_held_and_never_the_offender),
 		T(reading_pages_back_once_is_not_thrash),
 		T(sigkill_of_the_agent_continues_a_stopped_thrasher),
 	};

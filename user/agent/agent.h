@@ -302,7 +302,8 @@ const char *policy_state_name(const struct agent *a, const struct agent_policy *
 const char *policy_unit_name(const struct agent_policy *p); /* what its value is in */
 
 /* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
-/* Why it begins to hold: what was seen, of whom, against what (cpu and gpu). */
+/* Why it begins to hold: what was seen, of whom, against what. Of an offender thrash_offender.c
+ * says it. */
 void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size);
 /* Why it lets go. */
 void words_end(const struct agent_policy *p, enum policy_verdict verdict, char *buf, size_t size);
@@ -343,7 +344,10 @@ void thrash_signal_free(struct agent *a);
 /* Arms the sense, or disarms it. After a policy was paused or resumed. */
 void thrash_signal_want(struct agent *a);
 void thrash_signal_pulse(struct agent *a, uint64_t now_ns);
-/* thrash_offender.c: finds the offender and holds it; called when a thrash policy begins. */
+/* thrash_offender.c */
+/* The numbers of the last two looks, without candidates. */
+void thrash_signal_evidence(struct agent *a, struct agent_policy *p);
+/* Finds the offender and holds it; called when a policy begins whose target is the offender. */
 void thrash_signal_begin(struct agent *a, struct agent_policy *p);
 
 /* holds.c */

@@ -63,8 +63,12 @@ static enum claim_action claim_action_of(const struct policy_config *config)
 	}
 }
 
-static void gather_evidence(struct agent_policy *p)
+static void gather_evidence(struct agent *a, struct agent_policy *p)
 {
+	if (p->config->signal == SIGNAL_THRASH) {
+		thrash_signal_evidence(a, p);
+		return;
+	}
 	p->evidence = (struct event_evidence){
 		.signal = policy_signal_name(p->config->signal),
 		.value = p->value,
@@ -129,7 +133,7 @@ void policies_hold_node(struct agent *a, const struct tree_node *node)
 static void begin(struct agent *a, struct agent_policy *p)
 {
 	p->since_ms = unix_ms();
-	gather_evidence(p);
+	gather_evidence(a, p);
 	if (p->config->target_offender)
 		thrash_signal_begin(a, p);
 	else

@@ -121,11 +121,11 @@ static void list_candidates(struct agent *a, const struct offender_choice *choic
 	}
 }
 
-static void fill_evidence(struct agent *a, struct agent_policy *p,
-			  const struct offender_choice *choice)
+void thrash_signal_evidence(struct agent *a, struct agent_policy *p)
 {
 	const struct thrash_verdict *v = &p->verdict;
 
+	p->record_ns = a->thrash->crossing_ns;
 	p->evidence = (struct event_evidence){
 		.signal = "thrash",
 		.value = p->value,
@@ -138,7 +138,6 @@ static void fill_evidence(struct agent *a, struct agent_policy *p,
 		.pswpin_pages = vmstat_pswpin() - a->pswpin_start,
 		.stall = v->stall > 0 ? v->stall : 0,
 	};
-	list_candidates(a, choice, &p->evidence);
 }
 
 /* One sentence: what was seen, of whom, and who was passed over. */
@@ -225,7 +224,8 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 	w->offender_ns = monotonic_ns();
 	if (offender_choose(&w->room, &looks, &rules, &choice) < 0)
 		return;
-	fill_evidence(a, p, &choice);
+	thrash_signal_evidence(a, p);
+	list_candidates(a, &choice, &p->evidence);
 	if (choice.measure == OFFENDER_NOBODY) {
 		if (!p->told_nobody)
 			tell_nobody(a, p, &choice);
@@ -233,7 +233,6 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 		return;
 	}
 	p->told_nobody = false;
-	p->record_ns = w->crossing_ns;
 	target_of_candidate(a, &choice.offender, &p->offender);
 	p->has_offender = true;
 	/* Where no process stands out the offender is a cgroup, and cannot be stopped. */

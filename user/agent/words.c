@@ -58,10 +58,24 @@ static void cpu_begin(const struct agent *a, const struct agent_policy *p, char 
 			 (int)p->offender.pid);
 }
 
+static void thrash_begin(const struct agent_policy *p, char *buf, size_t size)
+{
+	const struct thrash_verdict *v = &p->verdict;
+
+	snprintf(buf, size,
+		 "memory thrashes: %llu pages were swapped in within %llu ms, of which %llu did "
+		 "not stay",
+		 (unsigned long long)v->swapin_pages,
+		 (unsigned long long)(v->interval_ns / NSEC_PER_MSEC),
+		 (unsigned long long)v->churn_pages);
+}
+
 void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size)
 {
 	if (p->config->signal == SIGNAL_GPU)
 		gpu_begin(p, buf, size);
+	else if (p->config->signal == SIGNAL_THRASH)
+		thrash_begin(p, buf, size);
 	else
 		cpu_begin(a, p, buf, size);
 }
