@@ -152,6 +152,27 @@ static int carry_out(struct act *act, struct held *h)
 	return r;
 }
 
+static bool suits(enum claim_action action, enum target_kind kind)
+{
+	if (action == CLAIM_FREEZE)
+		return kind == TARGET_CGROUP;
+	return action != CLAIM_STOP || kind == TARGET_PROCESS;
+}
+
+int act_would_claim(struct act *act, enum claim_action action, const struct target *target)
+{
+	struct held h = { .claim = { .action = action, .target = *target } };
+	int r;
+
+	if (!suits(action, target->kind))
+		return -EINVAL;
+	r = grip_open(act, &h);
+	if (r == 0 && action != CLAIM_TERMINATE)
+		r = grip_is_free(act, &h);
+	grip_close(&h);
+	return r;
+}
+
 int act_claim(struct act *act, enum claim_action action, const struct target *target,
 	      const char *policy, const char *reason, struct claim **out)
 {
@@ -163,8 +184,7 @@ int act_claim(struct act *act, enum claim_action action, const struct target *ta
 		       : act_find_process(act, target->pid, target->start_time_ns);
 	if (*out)
 		return -EEXIST;
-	if ((action == CLAIM_FREEZE && target->kind != TARGET_CGROUP) ||
-	    (action == CLAIM_STOP && target->kind != TARGET_PROCESS))
+	if (!suits(action, target->kind))
 		return -EINVAL;
 	h = table_add(act);
 	if (!h)

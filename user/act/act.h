@@ -67,6 +67,10 @@ void act_free(struct act *act);
 int act_claim(struct act *act, enum claim_action action, const struct target *target,
 	      const char *policy, const char *reason, struct claim **out);
 
+/* What act_claim() would say of the target itself, with nothing done: it cannot know of a ledger or
+ * a guardian that fails. */
+int act_would_claim(struct act *act, enum claim_action action, const struct target *target);
+
 /* Opens the cgroup's files now, so that a later act_claim() need not: for those that a policy may
  * freeze at any time. Repeating it is fine; where it fails, the claim does it. */
 void act_make_ready(struct act *act, uint64_t cgroup);

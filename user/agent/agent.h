@@ -143,6 +143,7 @@ struct hold {
 	uint64_t operator_until_ns; /* 0: until thawed */
 	uint64_t again_ns;	    /* thawed by others: not frozen again before this */
 	uint64_t spared_until_ns;   /* protected: when to look at it again */
+	uint64_t shadow_due_ns;	    /* shadow: when to look whether it could still be held */
 	uint64_t record_ns; /* of the policy that led to the claim; 0: none, the tick saw it */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */

@@ -52,6 +52,11 @@ enum event_kind hold_undone_kind(enum claim_action action)
 	return action == CLAIM_STOP ? EVENT_CONTINUED : EVENT_THAWED;
 }
 
+const char *hold_gone_text(const struct hold *h)
+{
+	return h->target.kind == TARGET_CGROUP ? "nothing runs in it any more" : "it has ended";
+}
+
 static void thawed_by_others(struct agent *a, struct hold *h)
 {
 	/* Twice is an opinion: then it is the operator's. */
@@ -78,7 +83,7 @@ static void thawed_by_others(struct agent *a, struct hold *h)
 
 /* The claim is over and about to be freed. What was done by hand is over with it; a policy whose
  * signal holds has its cgroup claimed again when something runs in it. */
-static void over(struct hold *h, bool gone)
+void hold_is_over(struct hold *h, bool gone)
 {
 	h->claim = NULL;
 	h->again_ns = 0;
@@ -127,23 +132,21 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 		break;
 	case ACT_TERMINATED:
 		hold_tell(a, h, p, EVENT_TERMINATED, h->reason);
-		over(h, true);
+		hold_is_over(h, true);
 		break;
 	case ACT_GONE:
 		/* Who reads of its beginning reads of its end, too. */
 		if (claim->state == CLAIM_HELD || claim->state == CLAIM_SLOW)
-			hold_tell(a, h, p, hold_undone_kind(h->action),
-				  h->target.kind == TARGET_CGROUP ? "nothing runs in it any more"
-								  : "it has ended");
-		over(h, true);
+			hold_tell(a, h, p, hold_undone_kind(h->action), hold_gone_text(h));
+		hold_is_over(h, true);
 		break;
 	case ACT_UNDONE:
 		hold_tell(a, h, p, hold_undone_kind(h->action), "it is let go at last");
-		over(h, false);
+		hold_is_over(h, false);
 		break;
 	case ACT_OUTSIDE:
-		hold_tell(a, h, p, hold_undone_kind(h->action), "it is outside the new `only`");
-		over(h, false);
+		hold_tell(a, h, p, hold_undone_kind(h->action), HOLD_OUTSIDE);
+		hold_is_over(h, false);
 		break;
 	case ACT_GUARDIAN_LOST:
 		break;

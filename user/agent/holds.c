@@ -6,6 +6,8 @@
 #include "agent/holds.h"
 #include "lib/cleanup.h"
 
+/* How old the knowledge may grow of what shadow mode has told as held. */
+#define SHADOW_NS (1 * NSEC_PER_SEC)
 /* How long something protected is left alone before it is looked at again. */
 #define SPARED_NS (5 * NSEC_PER_SEC)
 
@@ -41,14 +43,18 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 
 	if (is_spared(a, h, p))
 		return;
-	if (a->config->shadow) {
-		h->error = 0;
+	if (a->config->shadow)
+		r = act_would_claim(a->act, h->action, &h->target);
+	else
+		r = act_claim(a->act, h->action, &h->target, hold_policy_name(p), h->reason,
+			      &claim);
+	h->error = r;
+	if (r == 0 && a->config->shadow) {
 		h->shadow = true;
+		h->shadow_due_ns = monotonic_ns() + SHADOW_NS;
 		hold_tell(a, h, p, hold_begun_kind(h->action), h->reason);
 		return;
 	}
-	r = act_claim(a->act, h->action, &h->target, hold_policy_name(p), h->reason, &claim);
-	h->error = r;
 	if (r == 0) {
 		h->claim = claim;
 		/* The kernel's word comes later, and the policy may have had a tick by then. */
@@ -98,6 +104,8 @@ static int pursue(struct agent *a, struct hold *h, const char *reason)
 	enum claim_action action = hold_wanted_action(h);
 	int r;
 
+	if (h->shadow && (action != CLAIM_TERMINATE || h->action == CLAIM_TERMINATE))
+		return 0;
 	if (h->claim) {
 		if (action != CLAIM_TERMINATE || h->claim->action == CLAIM_TERMINATE)
 			return h->claim->state == CLAIM_EXTERNAL ? freeze_again(a, h) : 0;
@@ -186,7 +194,7 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
  * tried again at the pulse. */
 static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why)
 {
-	bool told = h->shadow;
+	bool told = h->shadow && h->action != CLAIM_TERMINATE;
 
 	if (h->claim) {
 		/* A terminate that is let go in the middle has nothing that could be given back. */
@@ -303,6 +311,24 @@ void holds_release_spared(struct agent *a)
 	}
 }
 
+/* What enforcing held would have ended by itself: it is gone, or outside a new `only`. That others
+ * freeze it meanwhile changes nothing. */
+static void look_at_shadow(struct agent *a, struct hold *h, uint64_t now_ns)
+{
+	bool gone;
+	int r;
+
+	if (now_ns < h->shadow_due_ns)
+		return;
+	h->shadow_due_ns = now_ns + SHADOW_NS;
+	r = act_would_claim(a->act, h->action, &h->target);
+	gone = r == -ENODATA || r == -ESTALE || r == -ESRCH;
+	if (!gone && r != -EPERM)
+		return;
+	(void)undo(a, h, hold_leading_policy(h), gone ? hold_gone_text(h) : HOLD_OUTSIDE);
+	hold_is_over(h, gone);
+}
+
 void holds_retry(struct agent *a, uint64_t now_ns)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
@@ -310,6 +336,8 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 
 		if (!h->used)
 			continue;
+		if (h->shadow)
+			look_at_shadow(a, h, now_ns);
 		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
 			h->by_operator = false;
 			settle(a, h, NULL, "the time that the operator gave is over");
@@ -318,7 +346,7 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 		} else if (!h->claim && h->error == -ENODATA) {
 			hold_forget_offender(h);
 		}
-		if (h->used && hold_is_wanted(h) && !h->shadow)
+		if (h->used && hold_is_wanted(h))
 			(void)pursue(a, h, h->reason);
 	}
 }
