@@ -20,10 +20,12 @@ struct actor {
 	uint32_t pid, ppid;
 	uint64_t start, cgroup;
 	const char *comm;
-	uint64_t calm; /* footprint; 0: not there yet */
-	uint64_t now;  /* footprint, half of it swapped out; 0: ended between the looks */
+	uint64_t calm;	 /* footprint; 0: not there yet */
+	uint64_t now;	 /* footprint, half of it swapped out; 0: ended between the looks */
+	uint64_t before; /* 100 ms ago; 0: as now */
 	uint64_t swapin;
 	bool kept; /* its swap-ins stayed: it reads back */
+	bool born; /* since 100 ms ago */
 	const char *protected;
 	double weight; /* 0: 1 */
 };
@@ -100,15 +102,17 @@ static struct offender_choice play(struct scene *s)
 	assert_true(s->count <= ACTORS_MAX);
 	for (size_t i = 0; i < s->count; i++) {
 		const struct actor *a = &s->actors[i];
-		struct culprit_process p = record(a, a->now ?: a->calm);
+		struct culprit_process p = record(a, a->now);
 
 		if (a->calm)
 			s->calm[calm.n_processes++] = record(a, a->calm);
 		if (a->now)
 			s->now[now.n_processes++] = p;
+		p = record(a, a->before ?: a->now ?: a->calm);
 		if (a->kept)
 			p.swap_pages += a->swapin;
-		s->before[before.n_processes++] = p;
+		if (!a->born)
+			s->before[before.n_processes++] = p;
 		if (a->swapin)
 			s->swapins[now.n_swapins++] =
 				(struct thrash_swapin){ a->pid, a->start, a->cgroup, a->swapin };
@@ -571,6 +575,173 @@ static void preference_weighs_more_than_a_difference_and_less_than_none(void **s
 	assert_int_equal(choice.n_candidates, 2);
 }
 
+static void who_gives_its_memory_back_is_not_blamed_for_its_growth(void **state)
+{
+	static const struct actor actors[] = {
+		{ .pid = 10,
+		  .start = 1,
+		  .cgroup = 100,
+		  .calm = 120 * MIB,
+		  .now = 120 * MIB,
+		  .swapin = 600 },
+		/* It has grown, and is at its end: unmapping, or killed. */
+		{ .pid = 11,
+		  .start = 2,
+		  .cgroup = 101,
+		  .calm = 40 * MIB,
+		  .before = 500 * MIB,
+		  .now = 490 * MIB,
+		  .swapin = 100 },
+		/* Beside it, and hardly grown. */
+		{ .pid = 12, .start = 3, .cgroup = 101, .calm = MIB, .now = 3 * MIB },
+	};
+	PLAY(s, actors);
+
+	(void)state;
+	s.shortage = 400 * MIB;
+	choice = play(&s);
+	assert_int_equal(choice.measure, OFFENDER_BY_CHURN);
+	assert_int_equal(chosen_pid(&choice), 10);
+}
+
+static void who_gives_most_of_its_memory_back_is_not_blamed_for_its_churn(void **state)
+{
+	static const struct actor actors[] = {
+		{ .pid = 10,
+		  .start = 1,
+		  .cgroup = 100,
+		  .calm = 120 * MIB,
+		  .now = 120 * MIB,
+		  .swapin = 300 },
+		/* Frees all it has, and has to read some of it for that. */
+		{ .pid = 11,
+		  .start = 2,
+		  .cgroup = 101,
+		  .calm = 500 * MIB,
+		  .before = 500 * MIB,
+		  .now = 350 * MIB,
+		  .swapin = 60000 },
+		/* A shell beside it. */
+		{ .pid = 12, .start = 3, .cgroup = 101, .calm = MIB, .now = MIB, .swapin = 20 },
+	};
+	PLAY(s, actors);
+
+	(void)state;
+	choice = play(&s);
+	assert_int_equal(choice.measure, OFFENDER_BY_CHURN);
+	assert_int_equal(chosen_pid(&choice), 10);
+}
+
+static void who_stays_is_not_blamed_for_who_has_gone(void **state)
+{
+	struct actor actors[42] = {
+		{ .pid = 5,
+		  .start = 1,
+		  .cgroup = 100,
+		  .calm = 80 * MIB,
+		  .now = 80 * MIB,
+		  .swapin = 300 },
+		/* Their shell. */
+		{ .pid = 6, .start = 2, .cgroup = 200, .calm = MIB, .now = MIB, .swapin = 20 },
+	};
+	struct scene s = { .actors = actors, .count = 2 };
+	struct offender_choice choice;
+
+	(void)state;
+	/* A build that was cancelled. */
+	s.count += many(&actors[2], 40,
+			(struct actor){ .pid = 1000,
+					.ppid = 6,
+					.start = 500,
+					.cgroup = 200,
+					.calm = 5 * MIB,
+					.swapin = 2000 });
+	choice = play(&s);
+	assert_int_equal(choice.measure, OFFENDER_BY_CHURN);
+	assert_int_equal(chosen_pid(&choice), 5);
+}
+
+static void who_stays_is_not_blamed_for_the_one_that_has_died(void **state)
+{
+	static const struct actor actors[] = {
+		{ .pid = 5,
+		  .start = 1,
+		  .cgroup = 100,
+		  .calm = 80 * MIB,
+		  .now = 80 * MIB,
+		  .swapin = 300 },
+		{ .pid = 6, .start = 2, .cgroup = 200, .calm = MIB, .now = MIB, .swapin = 20 },
+		{ .pid = 7, .start = 3, .cgroup = 200, .calm = 50 * MIB, .swapin = 20000 },
+	};
+	PLAY(s, actors);
+
+	(void)state;
+	choice = play(&s);
+	assert_int_equal(chosen_pid(&choice), 5);
+}
+
+static void nobody_is_blamed_for_a_protected_neighbour(void **state)
+{
+	static const struct actor actors[] = {
+		{ .pid = 6,
+		  .ppid = 1,
+		  .start = 2,
+		  .cgroup = 200,
+		  .calm = MIB,
+		  .now = MIB,
+		  .swapin = 20 },
+		{ .pid = 7,
+		  .ppid = 1,
+		  .start = 3,
+		  .cgroup = 200,
+		  .calm = 50 * MIB,
+		  .now = 50 * MIB,
+		  .swapin = 900,
+		  .protected = "pid 1" },
+	};
+	PLAY(s, actors);
+
+	(void)state;
+	choice = play(&s);
+	assert_int_equal(choice.measure, OFFENDER_NOBODY);
+}
+
+/* Each short-lived and the next one there already: not gone, though all that were there are. */
+static void workers_that_follow_each_other_are_their_cgroup(void **state)
+{
+	struct actor actors[14] = {
+		{ .pid = 5,
+		  .start = 1,
+		  .cgroup = 100,
+		  .calm = 80 * MIB,
+		  .now = 80 * MIB,
+		  .swapin = 300 },
+	};
+	struct scene s = { .actors = actors, .count = 1 };
+	struct offender_choice choice;
+
+	(void)state;
+	s.count += many(&actors[1], 10,
+			(struct actor){ .pid = 1000,
+					.ppid = 1,
+					.start = 500,
+					.cgroup = 200,
+					.calm = 5 * MIB,
+					.swapin = 2000 });
+	s.count += many(&actors[11], 3,
+			(struct actor){ .pid = 1100,
+					.ppid = 1,
+					.start = 800,
+					.cgroup = 200,
+					.now = MIB / 2,
+					.born = true,
+					.swapin = 100 });
+	choice = play(&s);
+	assert_int_equal(choice.measure, OFFENDER_BY_CHURN);
+	assert_null(choice.offender.process);
+	assert_int_equal(choice.offender.cgroup, 200);
+}
+
 static void growth_that_explains_little_is_not_the_reason(void **state)
 {
 	static const struct actor actors[] = {
@@ -791,6 +962,12 @@ int main(void)
 		cmocka_unit_test(nobody_is_chosen_when_all_are_protected),
 		cmocka_unit_test(the_offender_is_in_the_list_behind_many_protected_ones),
 		cmocka_unit_test(preference_weighs_more_than_a_difference_and_less_than_none),
+		cmocka_unit_test(who_gives_its_memory_back_is_not_blamed_for_its_growth),
+		cmocka_unit_test(who_gives_most_of_its_memory_back_is_not_blamed_for_its_churn),
+		cmocka_unit_test(who_stays_is_not_blamed_for_who_has_gone),
+		cmocka_unit_test(who_stays_is_not_blamed_for_the_one_that_has_died),
+		cmocka_unit_test(nobody_is_blamed_for_a_protected_neighbour),
+		cmocka_unit_test(workers_that_follow_each_other_are_their_cgroup),
 		cmocka_unit_test(growth_that_explains_little_is_not_the_reason),
 		cmocka_unit_test(without_a_calm_look_nobody_has_grown),
 		cmocka_unit_test(pages_shared_with_a_parent_are_no_growth),

@@ -21,6 +21,12 @@
 /* Parents above parents; a longer chain is a loop of recycled pids. */
 #define ANCESTORS_MAX 64
 
+/* What the processes of a cgroup do of one measure, and the largest of them. */
+struct offender_share {
+	uint64_t top;
+	uint64_t staying, top_staying; /* without who has ended or gives its memory back */
+};
+
 /* A process, or a cgroup with all its processes (process NULL). */
 struct offender_entry {
 	struct offender_candidate c;
@@ -28,9 +34,12 @@ struct offender_entry {
 	size_t group;		/* the entry of its cgroup; a cgroup's is itself */
 	bool dead;   /* ended between the looks: counts for its cgroup, cannot be chosen */
 	bool ranked; /* has had its turn, or gets none */
+	/* Its own memory at the two looks; shared memory that others push out it has not given
+	 * back. */
+	uint64_t had_pages, has_pages;
 	/* Cgroups only: */
-	uint64_t top_growth, top_churn; /* of its largest process */
-	size_t members, living;
+	struct offender_share growth, churn;
+	size_t members, living, born; /* born: since the first of the two looks */
 };
 
 struct choosing {
@@ -43,6 +52,11 @@ struct choosing {
 	size_t table_mask;
 	unsigned int tries;
 };
+
+static uint64_t own_pages(const struct culprit_process *process)
+{
+	return process ? process->anon_pages + process->swap_pages : 0;
+}
 
 uint64_t offender_footprint(const struct culprit_process *process)
 {
@@ -100,6 +114,7 @@ static void add_living(struct choosing *ch)
 	for (size_t i = 0; i < now->n_processes; i++) {
 		const struct culprit_process *p = &now->processes[i];
 		const struct thrash_swapin *s = thrash_find_swapin(now, p->tgid, p->start_time_ns);
+		const struct culprit_process *then = thrash_find(before, p->tgid, p->start_time_ns);
 		struct offender_entry *e = &ch->entries[ch->count];
 
 		if (p->flags & (CULPRIT_PROCESS_KERNEL | CULPRIT_PROCESS_EXITING))
@@ -109,8 +124,10 @@ static void add_living(struct choosing *ch)
 		e->c.footprint_pages = offender_footprint(p);
 		e->c.growth_pages = growth_of(ch->looks, p);
 		e->c.swapin_pages = s ? thrash_swapin_delta(before, s) : 0;
-		e->c.churn_pages = thrash_churn(thrash_find(before, p->tgid, p->start_time_ns), p,
-						e->c.swapin_pages);
+		e->c.churn_pages = thrash_churn(then, p, e->c.swapin_pages);
+		e->had_pages = own_pages(then);
+		e->has_pages = own_pages(p);
+		e->born = !then;
 		ch->count++;
 	}
 }
@@ -140,22 +157,81 @@ static uint64_t max_pages(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-/* The entry of the cgroup, made behind the others if it has none yet. Not sorted by qsort(3), which
- * allocates. */
-static size_t group_of(struct choosing *ch, uint64_t cgroup)
+/* The cgroup's place in the table, or a free one. Not sorted by qsort(3), which allocates. */
+static size_t slot_of(const struct choosing *ch, uint64_t cgroup)
 {
 	/* Fibonacci hashing: cgroup ids are small and dense. */
 	size_t slot = (size_t)(cgroup * 0x9e3779b97f4a7c15ULL >> 32) & ch->table_mask;
+
+	while (ch->table[slot] && ch->entries[ch->table[slot] - 1].c.cgroup != cgroup)
+		slot = (slot + 1) & ch->table_mask;
+	return slot;
+}
+
+/* The entry of the cgroup, made behind the others if it has none yet. */
+static size_t group_of(struct choosing *ch, uint64_t cgroup)
+{
+	size_t slot = slot_of(ch, cgroup);
 	struct offender_entry *group;
 
-	for (; ch->table[slot]; slot = (slot + 1) & ch->table_mask) {
-		if (ch->entries[ch->table[slot] - 1].c.cgroup == cgroup)
-			return ch->table[slot] - 1;
-	}
+	if (ch->table[slot])
+		return ch->table[slot] - 1;
 	group = &ch->entries[ch->count];
 	*group = (struct offender_entry){ .c.cgroup = cgroup, .group = ch->count };
 	ch->table[slot] = (uint32_t)++ch->count;
 	return ch->count - 1;
+}
+
+/*
+ * Does it give its memory back: unmaps it, or ends? Freezing it would keep what everybody waits
+ * for. Who has grown and shrinks now has done its harm already; who churns may free a little with
+ * each round. A cgroup in which new processes begin does not end, whatever the old ones do.
+ */
+static bool gives_back(const struct offender_entry *e, enum offender_measure measure)
+{
+	uint64_t fall = e->had_pages > e->has_pages ? e->had_pages - e->has_pages : 0;
+
+	if (fall < NOISE_GROWTH || (!e->c.process && e->born))
+		return false;
+	return (e->c.process && measure == OFFENDER_BY_GROWTH) ||
+	       (double)fall >= MATERIAL_PART * (double)e->had_pages;
+}
+
+static uint64_t part_of(const struct offender_entry *e, enum offender_measure measure)
+{
+	return measure == OFFENDER_BY_GROWTH ? e->c.growth_pages : e->c.churn_pages;
+}
+
+static const struct offender_share *share_of(const struct offender_entry *group,
+					     enum offender_measure measure)
+{
+	return measure == OFFENDER_BY_GROWTH ? &group->growth : &group->churn;
+}
+
+static void add_share(struct offender_share *share, const struct offender_entry *e,
+		      enum offender_measure measure)
+{
+	uint64_t part = part_of(e, measure);
+
+	share->top = max_pages(share->top, part);
+	if (e->dead || gives_back(e, measure))
+		return;
+	share->staying += part;
+	share->top_staying = max_pages(share->top_staying, part);
+}
+
+/* All that were there at the first look, also those that are not there any more. */
+static void add_had(struct choosing *ch)
+{
+	const struct thrash_sample *before = ch->looks->before;
+
+	for (size_t i = 0; i < before->n_processes; i++) {
+		const struct culprit_process *p = &before->processes[i];
+		size_t slot = slot_of(ch, p->cgroup);
+
+		if (ch->table[slot])
+			ch->entries[ch->table[slot] - 1].had_pages += own_pages(p);
+	}
 }
 
 /* Adds the processes up by cgroup. */
@@ -175,10 +251,13 @@ static void add_groups(struct choosing *ch)
 		group->c.growth_pages += e->c.growth_pages;
 		group->c.swapin_pages += e->c.swapin_pages;
 		group->c.churn_pages += e->c.churn_pages;
-		group->top_growth = max_pages(group->top_growth, e->c.growth_pages);
-		group->top_churn = max_pages(group->top_churn, e->c.churn_pages);
+		group->has_pages += e->has_pages;
+		group->born += e->born;
+		add_share(&group->growth, e, OFFENDER_BY_GROWTH);
+		add_share(&group->churn, e, OFFENDER_BY_CHURN);
 		group->start_time_ns = max_pages(group->start_time_ns, e->start_time_ns);
 	}
+	add_had(ch);
 }
 
 /* Pages that went out since the calm look and are out still; at least what is fought over now. */
@@ -201,18 +280,42 @@ static uint64_t shortage(const struct offender_looks *looks, uint64_t churn_page
 /* --- the ranking -------------------------------------------------------------------------------
  */
 
-static uint64_t part_of(const struct offender_entry *e, enum offender_measure measure)
-{
-	return measure == OFFENDER_BY_GROWTH ? e->c.growth_pages : e->c.churn_pages;
-}
-
 /* Does no single process make half of what the cgroup does? */
 static bool is_many(const struct offender_entry *group, enum offender_measure measure)
 {
-	uint64_t top = measure == OFFENDER_BY_GROWTH ? group->top_growth : group->top_churn;
+	uint64_t top = share_of(group, measure)->top;
 
-	return group->living > 0 && group->members > 1 &&
+	return group->living > 0 && group->members > 1 && !gives_back(group, measure) &&
 	       (double)top < DOMINANT_PART * (double)part_of(group, measure);
+}
+
+/* What of its cgroup's part can be laid to a process. Small workers in a cgroup that cannot be
+ * frozen whole are material together; but nobody answers for one that made most of it alone, or for
+ * those that have gone. */
+static uint64_t answers_for(const struct offender_entry *group, const struct offender_entry *e,
+			    enum offender_measure measure)
+{
+	const struct offender_share *share = share_of(group, measure);
+
+	if (is_many(group, measure))
+		return part_of(group, measure);
+	if (!e->c.process || part_of(e, measure) == share->top_staying)
+		return share->staying;
+	return share->staying - share->top_staying;
+}
+
+/* What there is that somebody could be blamed for. */
+static uint64_t churn_that_goes_on(const struct choosing *ch)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < ch->count; i++) {
+		const struct offender_entry *e = &ch->entries[i];
+
+		if (!e->c.process && !e->dead)
+			sum += answers_for(e, e, OFFENDER_BY_CHURN);
+	}
+	return sum;
 }
 
 static bool is_eligible(const struct choosing *ch, const struct offender_entry *e,
@@ -221,10 +324,9 @@ static bool is_eligible(const struct choosing *ch, const struct offender_entry *
 	const struct offender_entry *group = &ch->entries[e->group];
 	uint64_t noise = measure == OFFENDER_BY_GROWTH ? NOISE_GROWTH : NOISE_CHURN;
 
-	if (e->dead || part_of(e, measure) < noise)
+	if (e->dead || part_of(e, measure) < noise || gives_back(e, measure))
 		return false;
-	/* Small workers in a cgroup that cannot be frozen whole are material together. */
-	if ((double)part_of(group, measure) < MATERIAL_PART * (double)whole)
+	if ((double)answers_for(group, e, measure) < MATERIAL_PART * (double)whole)
 		return false;
 	return e->c.process || is_many(e, measure);
 }
@@ -406,7 +508,7 @@ int offender_choose(struct offender_room *room, const struct offender_looks *loo
 	add_groups(&ch);
 	choose_by(&ch, OFFENDER_BY_GROWTH, choice->shortage_pages);
 	if (choice->measure == OFFENDER_NOBODY)
-		choose_by(&ch, OFFENDER_BY_CHURN, choice->churn_pages);
+		choose_by(&ch, OFFENDER_BY_CHURN, churn_that_goes_on(&ch));
 	if (choice->measure != OFFENDER_NOBODY)
 		choice->whole_cgroup =
 			!choice->offender.process || owns_cgroup(&ch, choice->offender.process);

@@ -12,7 +12,8 @@
  * its victims swap in far more than it does. Otherwise the largest churn is. Among near equals it
  * is the newest, so that whoever ran longest comes to an end. Size alone, and oom_score, never
  * count. If no single process makes half of its cgroup's part, the cgroup is the offender (fork
- * storms, many small workers).
+ * storms, many small workers). Who gives its memory back, or has ended, is no offender, and nobody
+ * is one in its place.
  */
 #ifndef CULPRIT_DECIDE_OFFENDER_H
 #define CULPRIT_DECIDE_OFFENDER_H
