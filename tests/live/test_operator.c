@@ -262,6 +262,63 @@ static void a_reload_follows_changed_targets_and_only(void **state)
 	assert_false(live_frozen("hog"));
 }
 
+static double value_of(const char *policy)
+{
+	char error[128];
+	json_t *reply = agent_call("GetStatus", NULL, error, sizeof(error));
+	double value = -1;
+	json_t *p;
+	size_t i;
+
+	assert_non_null(reply);
+	json_array_foreach (json_object_get(json_object_get(reply, "status"), "policies"), i, p)
+		if (strcmp(json_string_value(json_object_get(p, "name")), policy) == 0)
+			value = json_number_value(json_object_get(p, "value"));
+	json_decref(reply);
+	return value;
+}
+
+/* A place for a policy that watches `of` and never acts. */
+#define SUMS(name, of)                                                          \
+	"[policy " name "]\nsignal = cpu\nof = cgroup:%s/" of "\nwindow = 1m\n" \
+	"enter = 0.9cpu\naction = freeze\ntarget = hog\n"
+
+static void a_reload_that_moves_a_policy_keeps_its_sum(void **state)
+{
+	static const char workload[] = "[workload hog]\ncgroup = %s/hog\n";
+	static const char *const orders[] = {
+		SUMS("new", "new") SUMS("sums", "front"),
+		SUMS("sums", "front"),
+		SUMS("sums", "front") SUMS("new", "new"),
+		SUMS("new", "new") SUMS("new-too", "new-too") SUMS("sums", "front"),
+	};
+	char config[2048];
+	double sum;
+
+	(void)state;
+	live_cgroup("new");
+	snprintf(config, sizeof(config), "%s%s", workload, orders[1]);
+	agent_start(config);
+	assert_int_equal(live_wait(live_fork("front", load_spin_ms, (void *)1500UL)), 0);
+	/* Until a pulse has read it. */
+	usleep(1200 * 1000);
+	sum = value_of("sums");
+	assert_true(sum > 0.02);
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+		snprintf(config, sizeof(config), "%s%s", workload, orders[i]);
+		agent_write_config(config);
+		done("reload", NULL);
+		if (value_of("sums") < 0.9 * sum || value_of("new") > 0.001)
+			fail_msg("order %zu: %.3f of %.3f, and %.3f of nothing", i,
+				 value_of("sums"), sum, value_of("new"));
+	}
+	/* And goes on. */
+	assert_int_equal(live_wait(live_fork("front", load_spin_ms, (void *)1500UL)), 0);
+	usleep(1200 * 1000);
+	assert_true(value_of("sums") > 1.5 * sum);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static unsigned int count_fds(void)
 {
 	char path[64];
@@ -327,6 +384,7 @@ int main(void)
 		T(events_since_a_time_are_the_newer_ones),
 		T(sighup_with_errors_keeps_the_old_configuration),
 		T(a_reload_follows_changed_targets_and_only),
+		T(a_reload_that_moves_a_policy_keeps_its_sum),
 		T(fifty_reloads_while_something_is_held_leak_nothing),
 	};
 

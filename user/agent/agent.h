@@ -112,11 +112,12 @@ struct agent_policy {
 
 /* A budget of the cpu sense: one watched set and window, shared by the policies that name both. */
 struct agent_budget {
+	bool used;
+	bool was_used; /* by the configuration before */
+	bool changed;  /* it sums something else than before */
 	bool others;
 	const struct pattern *of; /* when not others; the configuration's */
 	uint64_t window_ns;
-	char sums[128]; /* of what, as text: tells after a reload whether it is still the same */
-	bool changed;	/* it sums something else than before */
 };
 
 struct holder {
@@ -187,7 +188,7 @@ struct agent {
 	struct agent_policy *policies;
 	unsigned int n_policies;
 	struct agent_budget budgets[CULPRIT_CPU_BUDGETS];
-	unsigned int n_budgets;
+	unsigned int n_budgets; /* none above is in use */
 	struct hold holds[CLAIM_MAX];
 
 	struct thrash_watch *thrash; /* signal_thrash.c */

@@ -14,34 +14,92 @@
 /* A threshold that is never reached: the budget is summed but silent. */
 #define NEVER UINT64_MAX
 
-/* A place that summed something else before begins at zero, or what the old set used would cross
- * for the new one. */
-static void take_place(struct agent_budget *b, const struct policy_config *p)
-{
-	char sums[sizeof(b->sums)] = "others";
+/* --- places ----------------------------------------------------------------------------------- */
 
-	if (!p->of_others)
-		pattern_print(&p->of, sums, sizeof(sums));
-	b->changed = strcmp(b->sums, sums) != 0;
+static bool sums_for(const struct agent_budget *b, const struct policy_config *p)
+{
+	return b->window_ns == p->window_ns && b->others == p->of_others &&
+	       (b->others || pattern_equal(b->of, &p->of));
+}
+
+/* Of the configuration that was in force until now, whose patterns are still there. */
+static int find_old(struct agent *a, const struct policy_config *p)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->budgets); i++)
+		if (a->budgets[i].was_used && sums_for(&a->budgets[i], p))
+			return (int)i;
+	return -1;
+}
+
+static int find_used(struct agent *a, const struct policy_config *p)
+{
+	for (unsigned int i = 0; i < a->n_budgets; i++)
+		if (a->budgets[i].used && sums_for(&a->budgets[i], p))
+			return (int)i;
+	return -1;
+}
+
+/* One that was not in use until now, if there is one: a crossing that was sent for what had the
+ * place before is still on its way, and must not be booked to who comes after it. There is a place
+ * for each: the configuration was checked for that. */
+static int find_free(struct agent *a)
+{
+	int freed = -1;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->budgets); i++) {
+		if (a->budgets[i].used)
+			continue;
+		if (!a->budgets[i].was_used)
+			return (int)i;
+		if (freed < 0)
+			freed = (int)i;
+	}
+	return freed;
+}
+
+static void use(struct agent *a, int index, const struct policy_config *p)
+{
+	struct agent_budget *b = &a->budgets[index];
+
+	b->used = true;
 	b->others = p->of_others;
 	b->of = &p->of;
 	b->window_ns = p->window_ns;
-	snprintf(b->sums, sizeof(b->sums), "%s", sums);
+	if (a->n_budgets <= (unsigned int)index)
+		a->n_budgets = (unsigned int)index + 1;
 }
 
-static int find_budget(struct agent *a, const struct policy_config *p)
+/* Policies with the same watched set and window share a place, and what had one keeps it, with its
+ * sum, wherever its policy stands now. */
+static void place_policies(struct agent *a)
 {
-	for (unsigned int i = 0; i < a->n_budgets; i++) {
-		const struct agent_budget *b = &a->budgets[i];
-
-		if (b->window_ns == p->window_ns && b->others == p->of_others &&
-		    (b->others || pattern_equal(b->of, &p->of)))
-			return (int)i;
+	a->n_budgets = 0;
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->budgets); i++) {
+		a->budgets[i].was_used = a->budgets[i].used;
+		a->budgets[i].used = false;
 	}
-	/* There is a place for each: the configuration was checked for that. */
-	take_place(&a->budgets[a->n_budgets], p);
-	return (int)a->n_budgets++;
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		p->budget = p->config->signal == SIGNAL_CPU ? find_old(a, p->config) : -1;
+		if (p->budget >= 0)
+			use(a, p->budget, p->config);
+	}
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
+		if (p->config->signal != SIGNAL_CPU || p->budget >= 0)
+			continue;
+		p->budget = find_used(a, p->config);
+		if (p->budget >= 0)
+			continue;
+		p->budget = find_free(a);
+		a->budgets[p->budget].changed = a->budgets[p->budget].was_used;
+		use(a, p->budget, p->config);
+	}
 }
+
+/* --- thresholds ------------------------------------------------------------------------------- */
 
 /* A policy that cannot begin now is left out: while the value stays up the kernel would send one
  * crossing per clock tick. */
@@ -73,38 +131,33 @@ void cpu_signal_arm(struct agent *a, unsigned int budget)
 
 static void set_budget(struct agent *a, unsigned int index)
 {
-	const struct agent_budget *b = &a->budgets[index];
+	struct agent_budget *b = &a->budgets[index];
+	char of[128] = "others";
 	int r;
 
-	if (b->changed)
+	/* What the one before it used would cross for it. */
+	if (b->changed || !b->used)
 		(void)cpu_set_budget(a->cpu, index, 0, 0, false);
+	b->changed = false;
+	if (!b->used)
+		return;
 	r = cpu_set_budget(a->cpu, index, b->window_ns, threshold_ns(a, index), false);
-	if (r < 0)
-		agent_degraded_for(
-			a, DEGRADED_CONFIG,
-			"the kernel did not take the budget for the CPU time of %s (%s), "
-			"and policies with it do not act; culprit reload tries again",
-			b->sums, strerror(-r));
+	if (r == 0)
+		return;
+	if (!b->others)
+		pattern_print(b->of, of, sizeof(of));
+	agent_degraded_for(a, DEGRADED_CONFIG,
+			   "the kernel did not take the budget for the CPU time of %s (%s), "
+			   "and policies with it do not act; culprit reload tries again",
+			   of, strerror(-r));
 }
 
 void cpu_signal_build(struct agent *a)
 {
-	unsigned int before = a->n_budgets;
-
-	a->n_budgets = 0;
-	for (unsigned int i = 0; i < a->n_policies; i++) {
-		struct agent_policy *p = &a->policies[i];
-
-		p->budget = -1;
-		if (p->config->signal != SIGNAL_CPU)
-			continue;
-		p->budget = find_budget(a, p->config);
-	}
-	for (unsigned int i = 0; a->cpu && i < a->n_budgets; i++)
-		set_budget(a, i);
-	/* Those that an earlier configuration had and this one has not. */
-	for (unsigned int i = a->n_budgets; a->cpu && i < before; i++)
-		(void)cpu_set_budget(a->cpu, i, 0, 0, false);
+	place_policies(a);
+	for (unsigned int i = 0; a->cpu && i < ARRAY_SIZE(a->budgets); i++)
+		if (a->budgets[i].used || a->budgets[i].was_used)
+			set_budget(a, i);
 }
 
 double cpu_signal_value(struct agent *a, struct agent_policy *p)

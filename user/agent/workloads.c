@@ -75,7 +75,7 @@ static void watch_node(struct agent *a, struct tree_node *node)
 	if (!a->cpu)
 		return;
 	for (unsigned int i = 0; i < a->n_budgets; i++) {
-		if (!counts_for(a, &a->budgets[i], node))
+		if (!a->budgets[i].used || !counts_for(a, &a->budgets[i], node))
 			continue;
 		if (n == ARRAY_SIZE(list)) {
 			agent_degraded_for(
