@@ -239,6 +239,71 @@ static void a_policy_stays_paused_over_a_reload_and_hears_again_when_resumed(voi
 	assert_int_equal(agent_stop(), 0);
 }
 
+#define MORE "[workload more]\ncgroup = %s/more\n"
+#define PAUSES(target, action)                                                                   \
+	WORKLOAD MORE                                                                            \
+		"[policy pauses]\nsignal = cpu\nof = cgroup:%s/front\nwindow = 250ms\nenter = "  \
+		"0.04cpu\nleave = 0.02cpu\ngrace = 300ms\ntarget = " target "\naction = " action \
+		"\n"
+
+static void a_thaw_by_hand_outlives_a_reload_that_changes_the_policy(void **state)
+{
+	pid_t front, sleeper;
+
+	(void)state;
+	make_cgroups();
+	live_cgroup("more");
+	sleeper = live_fork("hog", load_sleep, NULL);
+	live_fork("more", load_sleep, NULL);
+	agent_start(PAUSES("hog", "freeze"));
+	front = live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "pauses", 5000));
+	call("Thaw", hog());
+	assert_true(live_until(live_is_thawed, "hog", 1000));
+	agent_write_config(PAUSES("hog, more", "freeze"));
+	call("Reload", json_object());
+	assert_true(live_until(live_is_frozen, "more", 3000));
+	usleep(500 * 1000);
+	assert_false(live_frozen("hog"));
+	agent_write_config(PAUSES("hog", "terminate"));
+	call("Reload", json_object());
+	assert_true(live_until(live_is_thawed, "more", 1000));
+	usleep(500 * 1000);
+	assert_int_equal(kill(sleeper, 0), 0);
+	assert_int_equal(agent_count_events("terminated", NULL), 0);
+	/* Until the signal has been quiet, and no longer. */
+	live_kill(front);
+	assert_true(live_until(is_quiet, "pauses", 3000));
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("terminated", "pauses", 5000));
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void a_reload_that_adds_and_removes_targets_keeps_the_others_held(void **state)
+{
+	(void)state;
+	make_cgroups();
+	live_cgroup("more");
+	live_fork("hog", load_sleep, NULL);
+	live_fork("more", load_sleep, NULL);
+	agent_start(PAUSES("hog", "freeze"));
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "pauses", 5000));
+	agent_write_config(PAUSES("more, hog", "freeze"));
+	call("Reload", json_object());
+	assert_true(live_until(live_is_frozen, "more", 3000));
+	assert_int_equal(agent_count_events("thawed", NULL), 0);
+	assert_int_equal(agent_count_events("frozen", "pauses"), 2);
+	agent_write_config(PAUSES("more", "freeze"));
+	call("Reload", json_object());
+	assert_true(live_until(live_is_thawed, "hog", 1000));
+	assert_true(live_frozen("more"));
+	assert_int_equal(agent_count_events("thawed", "pauses"), 1);
+	assert_int_equal(agent_count_events("frozen", "pauses"), 2);
+	assert_int_equal(agent_stop(), 0);
+	assert_false(live_frozen("more"));
+}
+
 static void a_held_off_policy_does_not_keep_the_agent_awake(void **state)
 {
 	char config[1024];
@@ -291,6 +356,8 @@ int main(void)
 		T(what_is_frozen_by_hand_after_a_thaw_is_the_operators),
 		T(a_reload_into_another_mode_decides_anew),
 		T(a_policy_stays_paused_over_a_reload_and_hears_again_when_resumed),
+		T(a_thaw_by_hand_outlives_a_reload_that_changes_the_policy),
+		T(a_reload_that_adds_and_removes_targets_keeps_the_others_held),
 		T(a_held_off_policy_does_not_keep_the_agent_awake),
 		T(the_end_that_max_hold_made_is_told_as_such_in_the_grace_time_too),
 	};

@@ -282,11 +282,15 @@ void target_of_node(struct target *target, const struct tree_node *node);
 
 /* policies.c: the policies' run-time */
 int policies_build(struct agent *a);
-/* Reload: takes over the state of the old policies that still mean the same, lets the others' holds
- * go. */
+/* Reload: a policy that keeps its name and its signal goes on as it was, with what it holds and
+ * still names as its target; the rest is let go. */
 void policies_inherit(struct agent *a, const struct config *old_config,
 		      struct agent_policy *old_policies, unsigned int n_old);
 void policies_free(struct agent *a);
+/* Does it act on that? An offender is not named but found. */
+bool policy_targets(const struct agent *a, const struct agent_policy *p,
+		    const struct target *target);
+enum claim_action policy_claim_action(const struct policy_config *config);
 struct agent_policy *policy_find(struct agent *a, const char *name);
 bool policy_holds(const struct agent_policy *p);
 /* Steps one policy; begins or releases its holds. */
@@ -360,7 +364,8 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 		     const char *reason, struct hold **out);
 /* Takes the policy off all its holds, or off one; undoes those that nobody holds any more. */
 void holds_release(struct agent *a, struct agent_policy *p, const char *why);
-/* Reload: the new policy holds what the old one held. */
+/* Reload: the new policy holds what the old one held and it still names, if its action is the same;
+ * what was thawed by hand it keeps off. The rest is let go. */
 void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p);
 /* By hand: lets the target go; its policies keep off it until they have been quiet. */
 void hold_release_one(struct agent *a, struct hold *h, const char *why);

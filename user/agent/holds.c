@@ -259,19 +259,24 @@ void hold_release_one(struct agent *a, struct hold *h, const char *why)
 	settle(a, h, p, why);
 }
 
+/* Takes one of its holders off the hold. */
+static void leave(struct agent *a, struct hold *h, unsigned int at, const char *why)
+{
+	h->holders[at].off = true;
+	settle(a, h, h->holders[at].policy, why);
+	h->holders[at] = h->holders[--h->n_holders];
+	if (h->n_holders == 0 && !h->by_operator && !h->claim)
+		h->used = false;
+}
+
 void holds_release(struct agent *a, struct agent_policy *p, const char *why)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
 		struct hold *h = &a->holds[i];
 		int at = h->used ? hold_holder_index(h, p) : -1;
 
-		if (at < 0)
-			continue;
-		h->holders[at].off = true;
-		settle(a, h, p, why);
-		h->holders[at] = h->holders[--h->n_holders];
-		if (h->n_holders == 0 && !h->by_operator && !h->claim)
-			h->used = false;
+		if (at >= 0)
+			leave(a, h, (unsigned int)at, why);
 	}
 }
 
@@ -284,10 +289,23 @@ void holds_release_all(struct agent *a, const char *why)
 
 void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
-		for (unsigned int j = 0; a->holds[i].used && j < a->holds[i].n_holders; j++)
-			if (a->holds[i].holders[j].policy == old)
-				a->holds[i].holders[j].policy = p;
+	bool same_action = old->config->action == p->config->action;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+		int at = h->used ? hold_holder_index(h, old) : -1;
+		struct holder *holder = at < 0 ? NULL : &h->holders[at];
+
+		if (!holder)
+			continue;
+		if (!holder->off && !(same_action && policy_targets(a, p, &h->target))) {
+			leave(a, h, (unsigned int)at, "the policy does something else now");
+			continue;
+		}
+		holder->policy = p;
+		if (holder->off)
+			holder->action = policy_claim_action(p->config);
+	}
 }
 
 void holds_release_spared(struct agent *a)

@@ -51,7 +51,7 @@ static double value_of(struct agent *a, struct agent_policy *p)
 	}
 }
 
-static enum claim_action claim_action_of(const struct policy_config *config)
+enum claim_action policy_claim_action(const struct policy_config *config)
 {
 	switch (config->action) {
 	case ACTION_TERMINATE:
@@ -93,18 +93,17 @@ static void hold_targets(struct agent *a, struct agent_policy *p)
 			struct target target;
 
 			target_of_node(&target, w->nodes[i]);
-			(void)hold_begin(a, p, &target, claim_action_of(p->config), reason);
+			(void)hold_begin(a, p, &target, policy_claim_action(p->config), reason);
 		}
 	}
 }
 
-static bool targets_node(const struct agent *a, const struct agent_policy *p,
-			 const struct tree_node *node)
+static bool targets_path(const struct agent *a, const struct agent_policy *p, const char *path)
 {
 	for (unsigned int t = 0; t < p->config->n_targets; t++) {
 		const struct agent_workload *w = &a->workloads[p->config->targets[t]];
 
-		if (pattern_names_cgroup(&w->config->pattern, node->path))
+		if (pattern_names_cgroup(&w->config->pattern, path))
 			return true;
 	}
 	return false;
@@ -121,12 +120,12 @@ void policies_hold_node(struct agent *a, const struct tree_node *node)
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
 
-		if (p->paused || !policy_holds(p) || !targets_node(a, p, node))
+		if (p->paused || !policy_holds(p) || !targets_path(a, p, node->path))
 			continue;
 		words_begin(a, p, reason, sizeof(reason));
 		target_of_node(&target, node);
 		p->record_ns = 0;
-		(void)hold_begin(a, p, &target, claim_action_of(p->config), reason);
+		(void)hold_begin(a, p, &target, policy_claim_action(p->config), reason);
 	}
 }
 
@@ -271,20 +270,6 @@ const char *policy_state_name(const struct agent *a, const struct agent_policy *
 	return has_target(a, p) ? "quiet" : "waiting";
 }
 
-/* Do both act alike on the same targets, so that what one holds the other may go on holding? */
-static bool same_intent(const struct config *old_config, const struct policy_config *x,
-			const struct config *config, const struct policy_config *y)
-{
-	if (x->signal != y->signal || x->action != y->action || x->n_targets != y->n_targets ||
-	    x->target_offender != y->target_offender || strcmp(x->name, y->name) != 0)
-		return false;
-	for (unsigned int i = 0; i < x->n_targets; i++)
-		if (!pattern_equal(&old_config->workloads[x->targets[i]].pattern,
-				   &config->workloads[y->targets[i]].pattern))
-			return false;
-	return true;
-}
-
 int policies_build(struct agent *a)
 {
 	uint64_t now = monotonic_ns();
@@ -318,7 +303,39 @@ int policies_build(struct agent *a)
 	return 0;
 }
 
-/* After a reload: a policy that still means the same goes on as it was. */
+bool policy_targets(const struct agent *a, const struct agent_policy *p,
+		    const struct target *target)
+{
+	return p->config->target_offender ||
+	       (target->kind == TARGET_CGROUP && targets_path(a, p, target->path));
+}
+
+/* Does it go on with what the old one of its name was at? */
+static bool goes_on(const struct agent_policy *old, const struct agent_policy *p)
+{
+	const struct policy_config *x = old->config, *y = p->config;
+
+	if (x->signal != y->signal || x->target_offender != y->target_offender)
+		return false;
+	/* What is left of the grace time is no reason for another action. */
+	return x->action == y->action || old->state.phase != POLICY_GRACE;
+}
+
+static void inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p)
+{
+	p->state = old->state;
+	p->below_ns = old->below_ns;
+	p->value = old->value;
+	p->since_ms = old->since_ms;
+	p->evidence = old->evidence;
+	p->has_offender = old->has_offender;
+	p->offender = old->offender;
+	p->verdict = old->verdict;
+	p->told_nobody = old->told_nobody;
+	memcpy(p->device, old->device, sizeof(p->device));
+	holds_inherit(a, old, p);
+}
+
 void policies_inherit(struct agent *a, const struct config *old_config,
 		      struct agent_policy *old_policies, unsigned int n_old)
 {
@@ -332,22 +349,12 @@ void policies_inherit(struct agent *a, const struct config *old_config,
 			p->paused_until_ns = old->paused_until_ns;
 		}
 		/* What was held in one mode says nothing about the other. */
-		if (!p || old_config->shadow != a->config->shadow ||
-		    !same_intent(old_config, old->config, a->config, p->config)) {
+		if (!p || old_config->shadow != a->config->shadow)
 			holds_release(a, old, "the configuration has no such policy any more");
-			continue;
-		}
-		p->state = old->state;
-		p->below_ns = old->below_ns;
-		p->value = old->value;
-		p->since_ms = old->since_ms;
-		p->evidence = old->evidence;
-		p->has_offender = old->has_offender;
-		p->offender = old->offender;
-		p->verdict = old->verdict;
-		p->told_nobody = old->told_nobody;
-		memcpy(p->device, old->device, sizeof(p->device));
-		holds_inherit(a, old, p);
+		else if (!goes_on(old, p))
+			holds_release(a, old, "the policy does something else now");
+		else
+			inherit(a, old, p);
 	}
 }
 
