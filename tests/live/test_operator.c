@@ -319,6 +319,28 @@ static void a_reload_that_moves_a_policy_keeps_its_sum(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void a_unit_inside_what_is_watched_does_not_yield_to_itself(void **state)
+{
+	char unit[32], config[1024];
+
+	(void)state;
+	/* Others may have a cgroup called hog. */
+	snprintf(unit, sizeof(unit), "hog-%d", (int)getpid());
+	live_cgroup("slice");
+	snprintf(config, sizeof(config), "slice/%s", unit);
+	live_cgroup(config);
+	live_fork(config, load_spin, NULL);
+	snprintf(config, sizeof(config), "[workload hog]\nunit = %s\n%s", unit,
+		 POLICY("slice-first", "slice", "hog"));
+	agent_start(config);
+	usleep(800 * 1000);
+	assert_true(value_of("slice-first") < 0.01);
+	assert_int_equal(agent_count_events("frozen", NULL), 0);
+	live_fork("slice", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "slice-first", 5000));
+	assert_int_equal(agent_stop(), 0);
+}
+
 static unsigned int count_fds(void)
 {
 	char path[64];
@@ -385,6 +407,7 @@ int main(void)
 		T(sighup_with_errors_keeps_the_old_configuration),
 		T(a_reload_follows_changed_targets_and_only),
 		T(a_reload_that_moves_a_policy_keeps_its_sum),
+		T(a_unit_inside_what_is_watched_does_not_yield_to_itself),
 		T(fifty_reloads_while_something_is_held_leak_nothing),
 	};
 

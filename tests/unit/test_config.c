@@ -213,6 +213,16 @@ static void line_ends_of_other_systems_are_taken(void **state)
 	assert_string_equal(c->only, "/\xc3\xa4");
 }
 
+static void a_tab_in_a_header_is_a_blank(void **state)
+{
+	const struct config *c =
+		fixture_config(*state, "[\tworkload\tw ]\ncgroup\t=\t/w\n[policy \t p]\n"
+				       "signal=cpu\naction=freeze\ntarget=w\n");
+
+	assert_string_equal(c->workloads[0].name, "w");
+	assert_string_equal(c->policies[0].name, "p");
+}
+
 static void long_lists_and_names_are_not_cut(void **state)
 {
 	_cleanup_free_ char *text = malloc(600000);
@@ -347,6 +357,7 @@ int main(void)
 		FIXTURE_TEST(keys_of_later_features_may_be_set_to_their_defaults),
 		FIXTURE_TEST(comments_and_blanks_are_left_out),
 		FIXTURE_TEST(line_ends_of_other_systems_are_taken),
+		FIXTURE_TEST(a_tab_in_a_header_is_a_blank),
 		FIXTURE_TEST(long_lists_and_names_are_not_cut),
 		FIXTURE_TEST(a_missing_file_is_an_empty_one_unless_it_was_named),
 		FIXTURE_TEST(fragments_are_merged_key_by_key_in_order),

@@ -196,6 +196,14 @@ static void of_must_not_be_the_target_or_everything(void **state)
 	       { "[workload w]\ncgroup = /x/b\n[policy p]\nsignal = cpu\naction = freeze\n"
 		 "target = w\nof = /x\n",
 		 "7: of = '/x' has the target w itself in it" },
+	       { "[workload w]\ncgroup = /x\n[policy p]\nsignal = cpu\naction = freeze\n"
+		 "target = w\nof = /x/b\n",
+		 "7: of = '/x/b' is part of the target w" },
+	       { "[workload w]\ncgroup = /x/*\n[policy p]\nsignal = cpu\naction = freeze\n"
+		 "target = w\nof = /x/b\n",
+		 "7: of = '/x/b' is part of the target w" },
+	       { POLICY "of = /system.slice/xmrig.service/inner\n",
+		 "7: of = '/system.slice/xmrig.service/inner' is part of the target" },
 	       { POLICY "of = comm:bash\n", "7: of = 'comm:bash' names no cgroup" },
 	       { POLICY "of = minecraft\n", "7: of = 'minecraft' is not a pattern" },
 	       { POLICY "of = non-nice\n", "7: 'of = non-nice' is not supported yet" });

@@ -53,13 +53,28 @@ static void workload_remove(struct agent_workload *w, const struct tree_node *no
 	}
 }
 
-/* Does the CPU time of the cgroup's own tasks count for this budget? */
-static bool counts_for(struct agent *a, const struct agent_budget *b, const struct tree_node *node)
+/* Is it in a target of a policy with that budget? */
+static bool yields_to(const struct agent *a, unsigned int budget, const char *path)
 {
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		const struct agent_policy *p = &a->policies[i];
+
+		for (unsigned int t = 0; p->budget == (int)budget && t < p->config->n_targets; t++)
+			if (workload_contains(&a->workloads[p->config->targets[t]], path))
+				return true;
+	}
+	return false;
+}
+
+/* Does the CPU time of the cgroup's own tasks count for this budget? A target's own never does:
+ * where a unit is shows only now, and it would be frozen, so be quiet, so be thawed, for ever. */
+static bool counts_for(struct agent *a, unsigned int budget, const struct tree_node *node)
+{
+	const struct agent_budget *b = &a->budgets[budget];
 	struct subject subject = { .cgroup_path = node->path };
 
 	if (!b->others)
-		return pattern_matches(b->of, &subject);
+		return pattern_matches(b->of, &subject) && !yields_to(a, budget, node->path);
 	for (unsigned int i = 0; i < a->n_workloads; i++)
 		if (a->workloads[i].yields && workload_contains(&a->workloads[i], node->path))
 			return false;
@@ -75,7 +90,7 @@ static void watch_node(struct agent *a, struct tree_node *node)
 	if (!a->cpu)
 		return;
 	for (unsigned int i = 0; i < a->n_budgets; i++) {
-		if (!a->budgets[i].used || !counts_for(a, &a->budgets[i], node))
+		if (!a->budgets[i].used || !counts_for(a, i, node))
 			continue;
 		if (n == ARRAY_SIZE(list)) {
 			agent_degraded_for(

@@ -352,8 +352,11 @@ static void add_chunk(struct config_source *source, struct config_chunk *chunk, 
 	if (!r)
 		headers = ini_get_section_list(ini, &count, &error);
 	if (!headers || count != 1) {
-		config_error(source, place, "'%.40s' cannot be read as a section; write [NAME]",
-			     chunk->lines[0] ?: "");
+		config_error(
+			source, place,
+			"'%.40s' cannot be read as a section; write [NAME] in letters, digits, "
+			"'.', '_', '@' and '-'",
+			chunk->lines[0] ?: "");
 		return;
 	}
 	section = open_section(source, headers[0], place);

@@ -123,6 +123,9 @@ static void begin_chunk(struct text_reader *reader, char **line, size_t index)
 	text->chunks[text->n_chunks++] = (struct config_chunk){
 		.first_line = (unsigned int)index + 1, .lines = &text->lines[index], .n_lines = 1
 	};
+	/* The library takes no tabs there. */
+	for (char *p = *line; (p = strchr(p, '\t'));)
+		*p = ' ';
 	text->lines[index] = take_ptr(*line);
 	reader->key_line = SIZE_MAX;
 	reader->keys = 0;
