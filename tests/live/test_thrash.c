@@ -99,6 +99,31 @@ static void who_comes_after_the_offender_is_not_held_for_it(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void a_reload_does_not_forget_how_it_was_when_all_was_calm(void **state)
+{
+	const char *reason;
+	char error[128];
+	json_t *event, *reply;
+
+	(void)state;
+	live_cgroup("thrasher");
+	live_limit("thrasher", LIMIT_MIB);
+	agent_start(config);
+	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	json_decref(agent_wait_event("frozen", "thrashing", 20000));
+	reply = agent_call("Reload", NULL, error, sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	/* Until it is let go for a moment it cannot thrash. */
+	json_decref(agent_wait_event("thawed", "thrashing", 10000));
+	event = agent_wait_event("frozen", "thrashing", 10000);
+	reason = json_string_value(json_object_get(event, "reason"));
+	if (!strstr(reason, "grew by"))
+		fail_msg("of one who has grown it is said: %s", reason);
+	json_decref(event);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static void beside_innocents_only_the_thrasher_is_stopped(void **state)
 {
 	json_t *event;
@@ -229,6 +254,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_thrasher_is_named_and_its_cgroup_frozen),
 		T(who_comes_after_the_offender_is_not_held_for_it),
+		T(a_reload_does_not_forget_how_it_was_when_all_was_calm),
 		T(beside_innocents_only_the_thrasher_is_stopped),
 		T(a_protected_thrasher_is_passed_over),
 		T(a_workload_as_target_is_held_and_never_the_offender),

@@ -275,15 +275,21 @@ int thrash_signal_open(struct agent *a)
 void thrash_signal_build(struct agent *a)
 {
 	struct thrash_watch *w = a->thrash;
+	bool looking = sd_event_source_get_enabled(w->timer, NULL) > 0;
 
 	if (!any_policy(a)) {
 		thrash_signal_want(a);
 		return;
 	}
-	/* All that a look needs is allocated now, not when memory is short. */
+	/* All that a look needs is allocated now, not when memory is short. What an earlier
+	 * configuration has looked at is kept: it may not be calm now, and who grew is told from
+	 * what was. */
 	if (look(a) == 0) {
-		(void)thrash_keep(&w->calm, &w->now);
-		(void)thrash_keep(&w->before, &w->now);
+		if (!w->calm.sample.n_processes ||
+		    w->now.time_ns >= w->calm.sample.time_ns + CALM_MAX_NS)
+			(void)thrash_keep(&w->calm, &w->now);
+		if (!looking)
+			(void)thrash_keep(&w->before, &w->now);
 		(void)offender_reserve(&w->room, w->now.n_processes + w->now.n_swapins);
 	}
 	thrash_signal_want(a);
