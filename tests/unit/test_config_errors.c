@@ -204,6 +204,9 @@ static void of_must_not_be_the_target_or_everything(void **state)
 		 "7: of = '/x/b' is part of the target w" },
 	       { POLICY "of = /system.slice/xmrig.service/inner\n",
 		 "7: of = '/system.slice/xmrig.service/inner' is part of the target" },
+	       { POLICY "of = unit:a.service, unit:b.service\n",
+		 "7: of = 'unit:a.service, unit:b.service' has a comma" },
+	       { POLICY "of = /a,/b\n", "7: of = '/a,/b' has a comma" },
 	       { POLICY "of = comm:bash\n", "7: of = 'comm:bash' names no cgroup" },
 	       { POLICY "of = minecraft\n", "7: of = 'minecraft' is not a pattern" },
 	       { POLICY "of = non-nice\n", "7: 'of = non-nice' is not supported yet" });
@@ -212,6 +215,11 @@ static void of_must_not_be_the_target_or_everything(void **state)
 static void a_workload_is_one_thing_and_not_everything(void **state)
 {
 	EXPECT(state, { "[workload a]\n", "1: workload a names no cgroup" },
+	       { "[workload a]\ncgroup = /a, /b\n", "2: cgroup = '/a, /b' has a comma" },
+	       { "[workload a]\nunit = a.service, b.service\n",
+		 "2: unit = 'a.service, b.service' has a comma" },
+	       { "[agent]\nprotect = unit:a.service unit:b.service\n",
+		 "2: protect: 'unit:a.service unit:b.service' has a blank" },
 	       { "[workload a]\nunit = a\ncgroup = /a\n", "3: workload a has both" },
 	       { "[workload a]\ncgroup = a\n", "2: cgroup = 'a' is not an absolute path" },
 	       { "[workload a]\ncgroup = /\n", "2: cgroup = '/' is every cgroup" },

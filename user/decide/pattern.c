@@ -103,10 +103,22 @@ int pattern_check_path(const char *path, const char **error)
 	return 0;
 }
 
+/* Of a list each item comes here alone: whoever writes one where one name is due means several. */
+static int check_one_cgroup(const char *text, const char **error)
+{
+	if (!strchr(text, ','))
+		return 0;
+	*error = "has a comma, and one cgroup is named here; name each by itself, or write "
+		 "cgroup:/ with ? for a comma that is in its name";
+	return -EINVAL;
+}
+
 static int parse_path_glob(struct pattern *out, const char *text, const char **error)
 {
 	size_t n = strlen(text);
 
+	if (out->kind == PATTERN_CGROUP && check_one_cgroup(text, error) < 0)
+		return -EINVAL;
 	if (pattern_check_path(text, error) < 0 || check_glob(text, error) < 0)
 		return -EINVAL;
 	if (out->kind == PATTERN_CGROUP && n > 1 && text[n - 1] == '/')
@@ -120,6 +132,13 @@ static int parse_unit(struct pattern *out, const char *text, const char **error)
 {
 	if (strchr(text, '/')) {
 		*error = "is not a unit's name; write a path as cgroup:/path";
+		return -EINVAL;
+	}
+	if (check_one_cgroup(text, error) < 0)
+		return -EINVAL;
+	if (strpbrk(text, " \t")) {
+		*error = "has a blank, which a unit's name cannot; put commas between the items of "
+			 "a list";
 		return -EINVAL;
 	}
 	if (strpbrk(text, "*?[")) {
