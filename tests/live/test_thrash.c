@@ -124,6 +124,30 @@ static void a_reload_does_not_forget_how_it_was_when_all_was_calm(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void shadow_mode_names_one_and_not_all_one_after_the_other(void **state)
+{
+	char shadowing[512];
+	uint64_t end;
+
+	(void)state;
+	live_cgroup("thrasher");
+	live_limit("thrasher", LIMIT_MIB);
+	snprintf(shadowing, sizeof(shadowing), "mode = shadow\n%s", config);
+	agent_start(shadowing);
+	live_fork("thrasher", load_sleep, NULL);
+	for (int i = 0; i < 2; i++)
+		live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	end = monotonic_ns() + 20 * NSEC_PER_SEC;
+	while (agent_count_events("frozen", NULL) + agent_count_events("stopped", NULL) == 0 &&
+	       monotonic_ns() < end)
+		usleep(10000);
+	/* It goes on, for nobody is held; had it been done, it might be over. */
+	usleep(3500 * 1000);
+	assert_int_equal(agent_count_events("frozen", NULL) + agent_count_events("stopped", NULL),
+			 1);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static void beside_innocents_only_the_thrasher_is_stopped(void **state)
 {
 	json_t *event;
@@ -255,6 +279,7 @@ int main(void)
 		T(a_thrasher_is_named_and_its_cgroup_frozen),
 		T(who_comes_after_the_offender_is_not_held_for_it),
 		T(a_reload_does_not_forget_how_it_was_when_all_was_calm),
+		T(shadow_mode_names_one_and_not_all_one_after_the_other),
 		T(beside_innocents_only_the_thrasher_is_stopped),
 		T(a_protected_thrasher_is_passed_over),
 		T(a_workload_as_target_is_held_and_never_the_offender),

@@ -379,6 +379,8 @@ const char *hold_error_text(int error);
 /* hold_table.c */
 struct hold *hold_find(struct agent *a, const struct target *target);
 bool holds_any(const struct agent *a);
+/* Has shadow mode told of something that this policy would hold now? */
+bool holds_shadow(const struct agent *a, const struct agent_policy *p);
 
 /* hold_news.c: the act room tells */
 void holds_news(void *agent, enum act_news news, struct claim *claim);

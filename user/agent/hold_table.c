@@ -34,6 +34,15 @@ bool holds_any(const struct agent *a)
 	return false;
 }
 
+bool holds_shadow(const struct agent *a, const struct agent_policy *p)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		if (a->holds[i].used && a->holds[i].shadow &&
+		    hold_holder_index(&a->holds[i], p) >= 0)
+			return true;
+	return false;
+}
+
 struct hold *hold_new(struct agent *a, const struct target *target, enum claim_action action)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {

@@ -147,9 +147,11 @@ static void judge(struct agent *a, struct agent_policy *p)
 
 	thrash_judge(&w->before.sample, &w->now, &rule, &p->verdict);
 	policy_look(a, p, p->verdict.value, w->now.time_ns);
-	/* Still thrashing although someone is held: then that one was not all of it. */
+	/* Still thrashing although someone is held: then that one was not all of it. Where nobody
+	 * is held but in words, it says nothing. */
 	if (held && p->config->target_offender && p->state.phase == POLICY_HOLDING &&
-	    p->verdict.confirmed && w->now.time_ns >= w->offender_ns + NEXT_OFFENDER_NS)
+	    p->verdict.confirmed && !holds_shadow(a, p) &&
+	    w->now.time_ns >= w->offender_ns + NEXT_OFFENDER_NS)
 		thrash_signal_begin(a, p);
 }
 
