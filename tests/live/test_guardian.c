@@ -26,11 +26,12 @@
 #include "live.h"
 #include "mini.h"
 
-#define N_TARGETS	6 /* cgroups g0 …, and as many processes, the one in each */
-#define RANDOM_ROUNDS	60
-#define SILENCE_NS	(500 * NSEC_PER_MSEC)
-#define UNDONE_IN_MS	100
-#define CGROUP_NAME_LEN 16
+#define N_TARGETS	 6 /* cgroups g0 …, and as many processes, the one in each */
+#define RANDOM_ROUNDS	 60
+#define REPLACING_ROUNDS 20
+#define SILENCE_NS	 (500 * NSEC_PER_MSEC)
+#define UNDONE_IN_MS	 100
+#define CGROUP_NAME_LEN	 16
 
 /* What the agents that these tests kill share with the test. */
 struct shared {
@@ -248,6 +249,15 @@ static void assert_all_undone(void)
 	reap_guardian();
 }
 
+/* The process that has the guardian's lock of the ledger, 0: none. */
+static pid_t locked_by(int ledger)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_start = 1, .l_len = 1 };
+
+	assert_int_equal(fcntl(ledger, F_GETLK, &lock), 0);
+	return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+}
+
 /* --- tests ------------------------------------------------------------------------------------ */
 
 static void killed_at_random_the_agent_leaves_nothing_held(void **state)
@@ -331,6 +341,35 @@ static void a_killed_guardian_is_replaced_and_the_new_one_undoes(void **state)
 	}
 	live_kill(pid);
 	assert_all_undone();
+}
+
+static void killed_while_it_replaces_its_guardian_the_agent_leaves_nothing_held(void **state)
+{
+	char path[256];
+
+	(void)state;
+	snprintf(path, sizeof(path), "%s/ledger", mini_state_dir());
+	for (unsigned int round = 0; round < REPLACING_ROUNDS; round++) {
+		pid_t pid = start(steady_agent, 0), old, new;
+		uint64_t end = monotonic_ns() + 5 * NSEC_PER_SEC;
+		_cleanup_close_ int ledger = -1;
+
+		assert_true(live_until(holds_all, NULL, 5000));
+		ledger = open(path, O_RDWR | O_CLOEXEC);
+		assert_true(ledger >= 0);
+		old = fixture.shared->guardian;
+		kill(old, SIGKILL);
+		/* The new one stands, and has not been told of anything yet. */
+		do
+			new = locked_by(ledger);
+		while ((new == 0 || new == old) && monotonic_ns() < end);
+		assert_int_not_equal(new, 0);
+		assert_int_not_equal(new, old);
+		usleep(round % 4 * 50);
+		live_kill(pid);
+		fixture.shared->guardian = new;
+		assert_all_undone();
+	}
 }
 
 static void a_guardian_that_hangs_is_replaced(void **state)
@@ -433,14 +472,14 @@ static int agent_dies_before_the_kernel(void *unused)
 	struct claim claim = { .id = 1,
 			       .holds = true,
 			       .target = { .kind = TARGET_CGROUP, .cgroup = fixture.cgroups[0] } };
-	int fd;
+	struct guardian_grip grip = { .claim = &claim, .n_fds = 1 };
 	_cleanup_close_ int dir = cgroupfs_open_id(live_fs(), fixture.cgroups[0]);
 	struct mini m;
 
 	(void)unused;
-	fd = openat(dir, "cgroup.freeze", O_RDWR | O_CLOEXEC);
+	grip.fds[0] = openat(dir, "cgroup.freeze", O_RDWR | O_CLOEXEC);
 	if (start_agent(&m) < 0 || ledger_write(m.ledger, &claim) < 0 ||
-	    guardian_add(m.guardian, &claim, &fd, 1) < 0)
+	    guardian_add(m.guardian, &grip) < 0)
 		return 1;
 	raise(SIGKILL);
 	return 0;
@@ -566,6 +605,8 @@ int main(void)
 		cmocka_unit_test(a_silent_agent_is_killed_and_undone),
 		cmocka_unit_test(an_agent_without_claims_may_be_silent),
 		cmocka_unit_test(a_killed_guardian_is_replaced_and_the_new_one_undoes),
+		cmocka_unit_test(
+			killed_while_it_replaces_its_guardian_the_agent_leaves_nothing_held),
 		cmocka_unit_test(a_guardian_that_hangs_is_replaced),
 		cmocka_unit_test(copies_of_its_descriptors_do_not_keep_a_dead_agent_alive),
 		cmocka_unit_test(the_guardian_keeps_no_descriptor_but_its_own),

@@ -223,6 +223,45 @@ static void a_second_agent_learns_the_pid_of_the_first(void **state)
 	close(ready[1]);
 }
 
+/* Opens the ledger as an agent, forks a guardian that waits for `go`, and dies. */
+static void leave_a_late_guardian(struct fixture *f, int go, int answer)
+{
+	char byte;
+	int r;
+
+	if (open_again(f) < 0)
+		_exit(1);
+	if (fork() > 0)
+		_exit(0);
+	(void)!read(go, &byte, 1);
+	r = ledger_lock_guardian(f->ledger);
+	(void)!write(answer, &r, sizeof(r));
+	_exit(0);
+}
+
+static void a_guardian_that_comes_too_late_leaves_the_ledger_to_the_next_agent(void **state)
+{
+	struct fixture *f = *state;
+	int go[2], answer[2], r = 0;
+	pid_t pid;
+
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(answer, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0)
+		leave_a_late_guardian(f, go[0], answer[1]);
+	assert_int_equal(waitpid(pid, &r, 0), pid);
+	assert_int_equal(r, 0);
+	assert_int_equal(open_again(f), 0);
+	assert_int_equal(write(go[1], "", 1), 1);
+	assert_int_equal(read(answer[0], &r, sizeof(r)), sizeof(r));
+	assert_int_equal(r, -EBUSY);
+	for (int i = 0; i < 2; i++) {
+		close(go[i]);
+		close(answer[i]);
+	}
+}
+
 static void a_directory_that_others_can_write_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -318,6 +357,7 @@ int main(void)
 		test_in_dir(a_full_ledger_refuses),
 		test_in_dir(a_damaged_slot_is_counted_and_the_rest_is_read),
 		test_in_dir(a_second_agent_learns_the_pid_of_the_first),
+		test_in_dir(a_guardian_that_comes_too_late_leaves_the_ledger_to_the_next_agent),
 		test_in_dir(a_directory_that_others_can_write_is_refused),
 		test_in_dir(a_parent_that_others_can_write_is_refused_and_named),
 		test_in_dir(a_link_in_the_place_of_the_directory_is_refused),

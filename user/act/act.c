@@ -298,22 +298,23 @@ static bool holds_any(const struct act *act)
 	return false;
 }
 
-/* Starts a new guardian and tells it everything. */
+/* Starts a new guardian, which is born with all that is held. */
 static void replace_guardian(struct act *act)
 {
 	struct guardian *guardian = act->options.guardian;
+	struct guardian_grip grips[CLAIM_MAX];
 	int fd = guardian_pidfd(guardian);
+	unsigned int n = 0;
 
 	if (fd >= 0)
 		(void)epoll_ctl(act->epoll, EPOLL_CTL_DEL, fd, NULL);
-	if (guardian_restart(guardian) < 0)
+	for (unsigned int i = 0; i < act->count; i++)
+		if (act->order[i]->claim.holds)
+			grips[n++] = grip_for_guardian(act->order[i]);
+	if (guardian_restart(guardian, grips, n) < 0)
 		return;
 	watch_guardian(act);
 	safety_refresh(&act->safety, guardian_pid(guardian));
-	/* One that it cannot be told of is found out at its end: the ledger has it. */
-	for (unsigned int i = 0; i < act->count; i++)
-		if (act->order[i]->claim.holds)
-			(void)grip_tell_guardian(act, act->order[i]);
 }
 
 void guardian_lost(struct act *act)

@@ -204,25 +204,25 @@ static int relax(const struct act *act, struct held *h)
 
 /* --- ledger, guardian, kernel ----------------------------------------------------------------- */
 
-int grip_tell_guardian(struct act *act, const struct held *h)
+struct guardian_grip grip_for_guardian(const struct held *h)
 {
-	int fds[1 + CLAIM_SHELLS];
-	unsigned int n = 0;
+	struct guardian_grip grip = { .claim = &h->claim, .n_fds = 1 };
 
-	fds[n++] = h->claim.target.kind == TARGET_CGROUP ? h->freezer.freeze : h->pidfd;
+	grip.fds[0] = h->claim.target.kind == TARGET_CGROUP ? h->freezer.freeze : h->pidfd;
 	for (unsigned int i = 0; i < h->claim.n_shells; i++)
-		fds[n++] = h->shell_fds[i];
-	return guardian_add(act->options.guardian, &h->claim, fds, n);
+		grip.fds[grip.n_fds++] = h->shell_fds[i];
+	return grip;
 }
 
 int grip_take(struct act *act, struct held *h)
 {
+	struct guardian_grip grip = grip_for_guardian(h);
 	int r;
 
 	h->claim.holds = true;
 	r = ledger_write(act->options.ledger, &h->claim);
 	if (r == 0)
-		r = grip_tell_guardian(act, h);
+		r = guardian_add(act->options.guardian, &grip);
 	if (r == 0) {
 		h->claim.since_ns = monotonic_ns();
 		r = press(h);

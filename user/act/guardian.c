@@ -110,7 +110,7 @@ static int released_first(int fd)
 	return high;
 }
 
-static int launch(struct guardian *g)
+static int launch(struct guardian *g, const struct guardian_grip *grips, unsigned int n_grips)
 {
 	/* Opened here: the child could not tell a parent that has died from its successor. */
 	_cleanup_close_ int agent = pidfd_open(getpid(), 0);
@@ -126,7 +126,8 @@ static int launch(struct guardian *g)
 	theirs = pair[1];
 	g->pid = fork();
 	if (g->pid == 0)
-		_exit(vigil_keep(&(struct vigil){ theirs, agent, g->page, &g->options }));
+		_exit(vigil_keep(
+			&(struct vigil){ theirs, agent, g->page, &g->options, grips, n_grips }));
 	if (g->pid > 0)
 		g->pidfd = pidfd_open(g->pid, 0);
 	if (g->pid < 0 || g->pidfd < 0) {
@@ -158,7 +159,7 @@ int guardian_start(struct guardian **out, const struct guardian_options *options
 	g->sock = g->pidfd = -1;
 	g->page = mmap(NULL, sizeof(*g->page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		       -1, 0);
-	r = g->page == MAP_FAILED ? -errno : launch(g);
+	r = g->page == MAP_FAILED ? -errno : launch(g, NULL, 0);
 	if (r < 0) {
 		if (g->page != MAP_FAILED)
 			munmap(g->page, sizeof(*g->page));
@@ -169,10 +170,10 @@ int guardian_start(struct guardian **out, const struct guardian_options *options
 	return 0;
 }
 
-int guardian_restart(struct guardian *g)
+int guardian_restart(struct guardian *g, const struct guardian_grip *grips, unsigned int n)
 {
 	reap(g, 0);
-	return launch(g);
+	return launch(g, grips, n);
 }
 
 void guardian_stop(struct guardian *g)
@@ -239,20 +240,15 @@ static int flush(struct guardian *g)
 	return r;
 }
 
-int guardian_add(struct guardian *g, const struct claim *claim, const int *fds, unsigned int n_fds)
+int guardian_add(struct guardian *g, const struct guardian_grip *grip)
 {
-	int slot = ledger_slot(g->options.ledger, claim->id);
-	struct vigil_message add = { .kind = VIGIL_ADD,
-				     .target_kind = claim->target.kind,
-				     .claim_id = claim->id,
-				     .slot = (uint32_t)slot };
-	int r;
+	struct vigil_message add;
+	int r = vigil_order(&add, g->options.ledger, grip);
 
-	if (slot < 0 || n_fds < 1 || n_fds > VIGIL_FDS)
-		return -EINVAL;
-	r = flush(g);
 	if (r == 0)
-		r = transmit(g, &add, fds, n_fds);
+		r = flush(g);
+	if (r == 0)
+		r = transmit(g, &add, grip->fds, grip->n_fds);
 	return r;
 }
 

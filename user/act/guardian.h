@@ -22,6 +22,14 @@
 
 struct guardian;
 
+/* A claim in the ledger, and what undoes it. */
+struct guardian_grip {
+	const struct claim *claim;
+	/* The open cgroup.freeze file, or the pidfd; behind it the pidfds of the claim's shells. */
+	int fds[1 + CLAIM_SHELLS];
+	unsigned int n_fds;
+};
+
 struct guardian_options {
 	struct ledger *ledger; /* its slots are emptied by the guardian as it undoes claims */
 	/* Removes an agent's pins, without allocating; both may be NULL. */
@@ -39,17 +47,16 @@ void guardian_stop(struct guardian *guardian);
 pid_t guardian_pid(const struct guardian *guardian);
 /* Polls readable when the guardian has died; -1 when there is none. */
 int guardian_pidfd(const struct guardian *guardian);
-/* Kills and reaps the old one if there still is one, and starts a new one in its place; the caller
- * sends all claims again. On failure there is none. */
-int guardian_restart(struct guardian *guardian);
-
 /*
- * fds[0]: the open cgroup.freeze file, or the pidfd; behind it the pidfds of the claim's shells.
- * They are duplicated. The claim must be in the ledger. A claim that the guardian knows already is
- * replaced. Never blocks: -EAGAIN the socket is full, -EHOSTDOWN there is no guardian.
+ * Kills and reaps the old one if there still is one, and starts a new one in its place. It is born
+ * with these grips, which are all that holds: an agent that dies before it could tell its new
+ * guardian anything leaves one that knows. At most CLAIM_MAX. On failure there is no guardian.
  */
-int guardian_add(struct guardian *guardian, const struct claim *claim, const int *fds,
-		 unsigned int n_fds);
+int guardian_restart(struct guardian *guardian, const struct guardian_grip *grips, unsigned int n);
+
+/* The descriptors are duplicated. A claim that the guardian knows already is replaced. Never
+ * blocks: -EAGAIN the socket is full, -EHOSTDOWN there is no guardian. */
+int guardian_add(struct guardian *guardian, const struct guardian_grip *grip);
 /* Never lost: what the full socket does not take (-EAGAIN) is sent before anything else later. */
 int guardian_drop(struct guardian *guardian, uint64_t claim_id);
 

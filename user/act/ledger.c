@@ -32,7 +32,8 @@ struct ledger {
 	uint64_t ids[CLAIM_MAX]; /* what each slot holds; 0: nothing */
 	bool left[CLAIM_MAX];	 /* it was there when the ledger was opened, and is not undone */
 	bool locked, made, made_dir;
-	bool gone; /* at the last ledger_in_place() */
+	pid_t agent; /* who opened and locked it */
+	bool gone;   /* at the last ledger_in_place() */
 	int dir;
 	char path[PATH_MAX]; /* of the directory */
 };
@@ -85,7 +86,12 @@ static pid_t lock_holder(int fd, off_t byte)
 
 int ledger_lock_guardian(struct ledger *ledger)
 {
-	return lock_byte(ledger->fd, LOCK_GUARDIAN);
+	int r = lock_byte(ledger->fd, LOCK_GUARDIAN);
+	pid_t agent = r < 0 ? 0 : lock_holder(ledger->fd, LOCK_AGENT);
+
+	/* In this order, for a new agent does it the other way round: one of both sees the other.
+	 */
+	return agent != 0 && agent != ledger->agent ? -EBUSY : r;
 }
 
 static void wait_end(int pidfd, int timeout_ms)
@@ -339,6 +345,7 @@ static int open_locked(struct ledger *ledger, bool make, pid_t *holder)
 	if (fstat(ledger->fd, &st) < 0 || st.st_nlink == 0)
 		return -EEXIST;
 	ledger->locked = true;
+	ledger->agent = getpid();
 	return 0;
 }
 

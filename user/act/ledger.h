@@ -80,7 +80,8 @@ unsigned int ledger_left(const struct ledger *ledger);
 
 /* The slot of the claim with this id; -ENOENT. */
 int ledger_slot(const struct ledger *ledger, uint64_t claim_id);
-/* Takes the guardian's lock for the calling process. -EBUSY: there is another guardian. */
+/* Takes the guardian's lock for the calling process. -EBUSY: there is another guardian, or the
+ * agent that opened this ledger has died and another one has it now. */
 int ledger_lock_guardian(struct ledger *ledger);
 /* Does the slot hold a claim of an earlier agent that ours has not undone? Allocates nothing. */
 bool ledger_was_left(const struct ledger *ledger, unsigned int slot);

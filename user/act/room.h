@@ -64,8 +64,8 @@ int grip_is_free(const struct act *act, const struct held *h);
 /* Ledger, guardian, kernel. On failure nothing is held; the ledger slot is the caller's to clear or
  * to rewrite. */
 int grip_take(struct act *act, struct held *h);
-/* Gives the guardian what it needs to undo the claim. */
-int grip_tell_guardian(struct act *act, const struct held *h);
+/* What the guardian needs to undo the claim. Points into h. */
+struct guardian_grip grip_for_guardian(const struct held *h);
 /* SIGSTOP for the target, after its shells. */
 int grip_stop_target(struct held *h);
 /* Kernel, then guardian. The ledger is the caller's. May be repeated. 0 or -errno. */

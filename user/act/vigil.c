@@ -60,16 +60,29 @@ static int keep_fds(int *fds, unsigned int n)
 	return close_range(next, ~0U, 0) < 0 ? -errno : 0;
 }
 
-/* Whatever else the agent had open would be kept alive by us: its sockets, epoll, BPF links. */
-static int close_others(const struct vigil *vigil)
+static bool is_among(int fd, const int *fds, unsigned int n)
 {
-	int keep[] = { vigil->sock, vigil->agent, ledger_fd(vigil->options->ledger) };
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (unsigned int i = 0; i < n; i++)
+		if (fds[i] == fd)
+			return true;
+	return false;
+}
 
+/* Whatever else the agent had open would be kept alive by us: its sockets, epoll, BPF links. */
+static int close_others(const struct watch *w)
+{
+	int keep[3 + CLAIM_MAX * VIGIL_FDS] = { w->vigil->sock, w->vigil->agent,
+						ledger_fd(w->vigil->options->ledger) };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	unsigned int n = 3;
+
+	for (unsigned int i = 0; i < w->n; i++)
+		for (unsigned int j = 0; j < w->entries[i].n_fds; j++)
+			keep[n++] = w->entries[i].fds[j];
 	for (int fd = 0; fd < 3 && null >= 0; fd++)
-		if (fd != keep[0] && fd != keep[1] && fd != keep[2])
+		if (!is_among(fd, keep, n))
 			(void)dup2(null, fd);
-	return keep_fds(keep, ARRAY_SIZE(keep));
+	return keep_fds(keep, n);
 }
 
 static void settle_signals(void)
@@ -103,7 +116,7 @@ static void write_oom_score(void)
 		(void)!write(fd, "-1000", 5);
 }
 
-static int settle(const struct vigil *vigil)
+static int settle(const struct watch *w)
 {
 	struct rlimit files;
 	int r;
@@ -113,7 +126,7 @@ static int settle(const struct vigil *vigil)
 	(void)setsid();
 	(void)prctl(PR_SET_NAME, GUARDIAN_NAME);
 	(void)!chdir("/");
-	r = close_others(vigil);
+	r = close_others(w);
 	if (r < 0)
 		return r;
 	/* A full table of claims with shells is more than the customary 1,024 descriptors. */
@@ -125,7 +138,7 @@ static int settle(const struct vigil *vigil)
 	take_precedence();
 	(void)mlockall(MCL_CURRENT | MCL_FUTURE);
 	write_oom_score();
-	return ledger_lock_guardian(vigil->options->ledger);
+	return ledger_lock_guardian(w->vigil->options->ledger);
 }
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -195,12 +208,13 @@ static int receive(struct watch *w)
 	int fds[VIGIL_FDS];
 	ssize_t n = recvmsg(w->vigil->sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+	/* ECONNRESET: told once of an agent that has died before it read that we are ready. */
+	if (n == 0 || (n < 0 && errno == ECONNRESET)) {
+		w->peer_gone = true;
+		return n == 0 ? 0 : 1;
+	}
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	if (n == 0) {
-		w->peer_gone = true;
-		return 0;
-	}
 	header = CMSG_FIRSTHDR(&msg);
 	if (header && header->cmsg_type == SCM_RIGHTS) {
 		n_fds = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -336,14 +350,48 @@ static int watch_over(struct watch *w)
 	return 0;
 }
 
+/* --- the beginning ---------------------------------------------------------------------------- */
+
+int vigil_order(struct vigil_message *order, const struct ledger *ledger,
+		const struct guardian_grip *grip)
+{
+	int slot = ledger_slot(ledger, grip->claim->id);
+
+	if (slot < 0 || grip->n_fds < 1 || grip->n_fds > VIGIL_FDS)
+		return -EINVAL;
+	*order = (struct vigil_message){ .kind = VIGIL_ADD,
+					 .target_kind = grip->claim->target.kind,
+					 .claim_id = grip->claim->id,
+					 .slot = (uint32_t)slot };
+	return 0;
+}
+
+/* The descriptors are ours since the fork. */
+static int inherit(struct watch *w)
+{
+	const struct vigil *vigil = w->vigil;
+
+	for (unsigned int i = 0; i < vigil->n_grips; i++) {
+		const struct guardian_grip *grip = &vigil->grips[i];
+		struct vigil_message order;
+		int r = vigil_order(&order, vigil->options->ledger, grip);
+
+		if (r == 0)
+			r = add(w, &order, grip->fds, grip->n_fds);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 int vigil_keep(const struct vigil *vigil)
 {
 	struct vigil_message ready = { .kind = VIGIL_READY };
 	struct watch watch = { .vigil = vigil };
 
-	if (settle(vigil) < 0)
+	if (inherit(&watch) < 0 || settle(&watch) < 0)
 		return 1;
-	if (send(vigil->sock, &ready, sizeof(ready), MSG_NOSIGNAL) != sizeof(ready))
-		return 1;
+	/* Where that fails the agent has died since, and the loop sees to it. */
+	(void)send(vigil->sock, &ready, sizeof(ready), MSG_NOSIGNAL);
 	return watch_over(&watch);
 }

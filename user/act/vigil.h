@@ -40,8 +40,13 @@ struct vigil {
 	int agent; /* pidfd */
 	struct vigil_page *page;
 	const struct guardian_options *options;
+	const struct guardian_grip *grips; /* that it begins with */
+	unsigned int n_grips;
 };
 
+/* The order to add this claim. -EINVAL: it is not in the ledger, or has no descriptors. */
+int vigil_order(struct vigil_message *order, const struct ledger *ledger,
+		const struct guardian_grip *grip);
 /* In the forked child; returns its exit status. */
 int vigil_keep(const struct vigil *vigil);
 
