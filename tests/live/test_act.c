@@ -11,7 +11,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +22,8 @@
 #include "lib/clock.h"
 #include "live.h"
 #include "mini.h"
+
+#define REMOVED_ROUNDS 96
 
 static int setup(void **state)
 {
@@ -554,6 +558,64 @@ static void a_cgroup_that_empties_while_frozen_is_not_left_frozen(void **state)
 	assert_int_equal(mini_ledger_count(), 0);
 }
 
+/* When told so, removes the cgroup, as its owner would; again and again. */
+static int load_remover(void *go)
+{
+	int dir = cgroupfs_open_path(live_fs(), live_root());
+	_Atomic unsigned int *turn = go;
+
+	for (unsigned int seen = 0;; seen = *turn) {
+		while (*turn == seen)
+			;
+		while (unlinkat(dir, "removed-meanwhile", AT_REMOVEDIR) < 0 && errno == EBUSY)
+			;
+	}
+	return 0;
+}
+
+static bool is_empty(void *name)
+{
+	return live_cgroup_key(name, "cgroup.events", "populated") == 0;
+}
+
+static bool is_removed(void *name)
+{
+	int dir = cgroupfs_open_path(live_fs(), live_path(name));
+
+	if (dir >= 0)
+		close(dir);
+	return dir == -ENOENT;
+}
+
+static void a_thaw_that_meets_an_rmdir_frees_its_place_in_the_ledger(void **state)
+{
+	_Atomic unsigned int *go =
+		mmap(NULL, sizeof(*go), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct mini *m = *state;
+	pid_t remover = live_fork(NULL, load_remover, (void *)go);
+
+	for (int i = 0; i < REMOVED_ROUNDS; i++) {
+		struct claim *claim;
+		uint64_t begin;
+		pid_t pid;
+
+		claim = mini_freeze(m, busy_cgroup("removed-meanwhile", load_sleep, &pid));
+		live_kill(pid);
+		assert_true(live_until(is_empty, "removed-meanwhile", 1000));
+		begin = monotonic_ns();
+		(*go)++;
+		/* The kernel is within the removal some microseconds from now. */
+		while (monotonic_ns() - begin < (uint64_t)i % 16 * NSEC_PER_USEC)
+			;
+		assert_int_equal(act_undo(m->act, claim), 0);
+		assert_int_equal(act_count(m->act), 0);
+		assert_int_equal(mini_ledger_count(), 0);
+		assert_true(live_until(is_removed, "removed-meanwhile", 1000));
+	}
+	live_kill(remover);
+	munmap((void *)go, sizeof(*go));
+}
+
 static void a_process_that_ends_while_stopped_ends_its_claim(void **state)
 {
 	struct mini *m = *state;
@@ -982,6 +1044,7 @@ int main(void)
 		test_with_agent(a_thaw_below_a_frozen_cgroup_is_noticed_at_the_pulse),
 		test_with_agent(a_process_continued_by_someone_else_is_noticed_at_the_pulse),
 		test_with_agent(a_cgroup_that_empties_while_frozen_is_not_left_frozen),
+		test_with_agent(a_thaw_that_meets_an_rmdir_frees_its_place_in_the_ledger),
 		test_with_agent(a_process_that_ends_while_stopped_ends_its_claim),
 		test_with_agent(terminate_reaches_all_of_a_cgroup_and_below),
 		test_with_agent(terminate_finds_what_was_forked_meanwhile),

@@ -65,8 +65,9 @@ static int release(struct act *act, struct held *h)
 {
 	int r = grip_let_go(act, h);
 
-	if (r == 0)
-		r = ledger_clear(act->options.ledger, h->claim.id);
+	if (r < 0)
+		return r;
+	r = ledger_clear(act->options.ledger, h->claim.id);
 	return r == -ENOENT ? 0 : r;
 }
 

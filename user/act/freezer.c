@@ -21,8 +21,8 @@ int freezer_open(const struct cgroupfs *fs, uint64_t cgroup, struct freezer *out
 	if (freeze >= 0)
 		events = openat(dir, "cgroup.events", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (events < 0)
-		/* The root has neither file; a cgroup that is being removed loses them. */
-		return errno == ENODEV ? -ESTALE : -errno;
+		/* A cgroup that is being removed loses them. (The root never had them.) */
+		return errno == ENODEV || errno == ENOENT ? -ESTALE : -errno;
 	out->freeze = take_fd(freeze);
 	out->events = take_fd(events);
 	return 0;
@@ -59,7 +59,9 @@ int freezer_write(int freeze_fd, bool freeze)
 		else if (errno != EINTR)
 			break;
 	}
-	return -errno;
+	/* ENOENT: the write was let in before the files went, and then had to wait until the
+	 * cgroup was removed (cgroup_kn_lock_live). */
+	return errno == ENOENT ? -ENODEV : -errno;
 }
 
 int freezer_read(int freeze_fd)
