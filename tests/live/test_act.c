@@ -541,6 +541,43 @@ static void a_process_continued_by_someone_else_is_noticed_at_the_pulse(void **s
 	live_kill(pid);
 }
 
+static void move(pid_t pid, const char *cgroup)
+{
+	_cleanup_close_ int dir = cgroupfs_open_path(live_fs(), live_path(cgroup));
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	assert_int_equal(cgroupfs_write(dir, "cgroup.procs", text), 0);
+}
+
+static void what_has_left_only_is_not_stopped_again_nor_ended(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+
+	busy_cgroup("only/leaves", load_sleep, &pid);
+	live_cgroup("left");
+	assert_int_equal(act_set_only(m->act, live_path("only")), 0);
+	claim = mini_stop_process(m, pid);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	kill(pid, SIGCONT);
+	assert_true(mini_until(m, external_told, m));
+	move(pid, "left");
+	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), -EPERM);
+	assert_true(runs(&pid));
+	assert_int_equal(act_escalate(m->act, claim, "test", "more"), -EPERM);
+	assert_int_equal(claim->action, CLAIM_STOP);
+	assert_true(runs(&pid));
+	/* Back again it is one as any other. */
+	move(pid, "only/leaves");
+	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), 0);
+	assert_true(mini_until(m, is_stopped, &pid));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_true(live_until(runs, &pid, 1000));
+	live_kill(pid);
+}
+
 static void a_cgroup_that_empties_while_frozen_is_not_left_frozen(void **state)
 {
 	struct mini *m = *state;
@@ -823,6 +860,25 @@ static void terminate_ends_a_process_politely_or_not(void **state)
 	assert_int_equal(live_wait(stubborn), 128 + SIGKILL);
 }
 
+static void what_has_left_only_after_sigterm_is_not_killed(void **state)
+{
+	struct mini *m = *state;
+	uint64_t claim_id;
+	pid_t pid;
+
+	busy_cgroup("only/asked", load_stubborn, &pid);
+	live_cgroup("left");
+	assert_true(live_until(catches_term, &pid, 1000));
+	assert_int_equal(act_set_only(m->act, live_path("only")), 0);
+	claim_id = terminate(m, mini_process_target(pid))->id;
+	move(pid, "left");
+	assert_true(mini_told(m, ACT_OUTSIDE, claim_id));
+	assert_int_equal(act_count(m->act), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+	assert_true(runs(&pid));
+	live_kill(pid);
+}
+
 static void a_freeze_escalates_to_a_terminate_that_is_handled(void **state)
 {
 	struct mini *m = *state;
@@ -970,6 +1026,30 @@ static void a_shell_stopped_by_the_operator_is_left_alone(void **state)
 	close_terminal(&t);
 }
 
+static void a_shell_stopped_by_the_operator_meanwhile_is_left_alone(void **state)
+{
+	struct mini *m = *state;
+	struct terminal t = open_terminal(false);
+	struct claim *claim;
+
+	assert_int_equal(act_set_only(m->act, "/"), 0);
+	claim = mini_stop_process(m, t.job);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	assert_int_equal(claim->n_shells, 1);
+	kill(t.job, SIGCONT);
+	assert_true(mini_until(m, external_told, m));
+	assert_true(live_until(runs, &t.shell, 1000));
+	kill(t.shell, SIGSTOP);
+	assert_true(live_until(is_stopped, &t.shell, 1000));
+	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), 0);
+	assert_int_equal(claim->n_shells, 0);
+	assert_true(mini_until(m, is_stopped, &t.job));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_true(live_until(runs, &t.job, 1000));
+	assert_int_equal(mini_state(t.shell), 'T');
+	close_terminal(&t);
+}
+
 static void a_shell_stays_stopped_while_another_claim_needs_it(void **state)
 {
 	struct mini *m = *state;
@@ -1043,6 +1123,7 @@ int main(void)
 		test_with_agent(what_was_let_go_can_be_frozen_again),
 		test_with_agent(a_thaw_below_a_frozen_cgroup_is_noticed_at_the_pulse),
 		test_with_agent(a_process_continued_by_someone_else_is_noticed_at_the_pulse),
+		test_with_agent(what_has_left_only_is_not_stopped_again_nor_ended),
 		test_with_agent(a_cgroup_that_empties_while_frozen_is_not_left_frozen),
 		test_with_agent(a_thaw_that_meets_an_rmdir_frees_its_place_in_the_ledger),
 		test_with_agent(a_process_that_ends_while_stopped_ends_its_claim),
@@ -1053,10 +1134,12 @@ int main(void)
 		test_with_agent(terminate_of_what_the_operator_froze_leaves_it_frozen),
 		test_with_agent(an_undone_terminate_kills_nobody),
 		test_with_agent(terminate_ends_a_process_politely_or_not),
+		test_with_agent(what_has_left_only_after_sigterm_is_not_killed),
 		test_with_agent(a_freeze_escalates_to_a_terminate_that_is_handled),
 		test_with_agent(a_shell_does_not_notice_that_its_job_is_stopped),
 		test_with_agent(a_job_is_not_stopped_before_its_shell),
 		test_with_agent(a_shell_stopped_by_the_operator_is_left_alone),
+		test_with_agent(a_shell_stopped_by_the_operator_meanwhile_is_left_alone),
 		test_with_agent(a_shell_stays_stopped_while_another_claim_needs_it),
 		test_with_agent(without_a_guardian_there_is_no_new_claim),
 	};

@@ -243,14 +243,16 @@ int act_undo(struct act *act, struct claim *claim)
 int act_refreeze(struct act *act, struct claim *claim, const char *policy, const char *reason)
 {
 	struct held *h = held_of(claim);
-	struct claim before = *claim;
+	struct claim before;
 	int r;
 
 	if (claim->state != CLAIM_EXTERNAL || h->undoing)
 		return -EINVAL;
-	r = grip_is_free(act, h);
+	safety_refresh(&act->safety, guardian_pid(act->options.guardian));
+	r = grip_renew(act, h);
 	if (r < 0)
 		return r;
+	before = *claim;
 	describe(claim, policy, reason);
 	r = grip_take(act, h);
 	if (r < 0) {
@@ -267,11 +269,16 @@ int act_refreeze(struct act *act, struct claim *claim, const char *policy, const
 int act_escalate(struct act *act, struct claim *claim, const char *policy, const char *reason)
 {
 	struct held *h = held_of(claim);
-	struct claim before = *claim;
+	struct claim before;
 	int r;
 
 	if (claim->action == CLAIM_TERMINATE || h->undoing)
 		return -EINVAL;
+	safety_refresh(&act->safety, guardian_pid(act->options.guardian));
+	r = grip_is_allowed(act, h);
+	if (r < 0)
+		return r;
+	before = *claim;
 	claim->action = CLAIM_TERMINATE;
 	describe(claim, policy, reason);
 	r = ledger_write(act->options.ledger, claim);

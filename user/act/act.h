@@ -26,7 +26,7 @@ enum act_news {
 	ACT_GUARDIAN_LOST, /* the guardian died; a new one was started, or none could be
 			      (guardian_pid() is 0 then; it is tried again at each pulse) */
 	ACT_UNDONE,	   /* an act_undo() that had failed has worked now; the claim is over */
-	ACT_OUTSIDE,	   /* outside the new `only`, undone; the claim is over */
+	ACT_OUTSIDE,	   /* outside `only` by now, undone; the claim is over */
 };
 
 /* Called from the event loop (never from inside act_claim or act_undo). claim is NULL for

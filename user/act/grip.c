@@ -85,6 +85,29 @@ static void open_shells(struct act *act, struct held *h, const struct proc_stat 
 	}
 }
 
+static void close_shells(struct held *h)
+{
+	for (int i = 0; i < CLAIM_SHELLS; i++) {
+		closep(&h->shell_fds[i]);
+		h->shell_fds[i] = -1;
+	}
+	h->claim.n_shells = 0;
+}
+
+/* Where is the process now, and may it be touched there? */
+static int locate_process(const struct act *act, struct held *h, const struct proc_stat *st)
+{
+	struct target *target = &h->claim.target;
+	int r = proc_read_cgroup(target->pid, target->path, sizeof(target->path));
+
+	if (r < 0)
+		return r;
+	/* That path was of another one if ours has ended since. */
+	if (process_ended(h->pidfd))
+		return -ESRCH;
+	return safety_allows_process(&act->safety, target->pid, st, target->path) ? 0 : -EPERM;
+}
+
 static int open_process(struct act *act, struct held *h)
 {
 	struct target *target = &h->claim.target;
@@ -94,14 +117,9 @@ static int open_process(struct act *act, struct held *h)
 	h->pidfd = process_open(target->pid, target->start_time_ns, &st);
 	if (h->pidfd < 0)
 		return h->pidfd;
-	r = proc_read_cgroup(target->pid, target->path, sizeof(target->path));
+	r = locate_process(act, h, &st);
 	if (r < 0)
 		return r;
-	/* That path was of another one if ours has ended since. */
-	if (process_ended(h->pidfd))
-		return -ESRCH;
-	if (!safety_allows_process(&act->safety, target->pid, &st, target->path))
-		return -EPERM;
 	memcpy(target->comm, st.comm, sizeof(target->comm));
 	if (h->claim.action == CLAIM_STOP)
 		open_shells(act, h, &st);
@@ -122,10 +140,36 @@ void grip_close(struct held *h)
 	freezer_close(&h->freezer);
 	closep(&h->pidfd);
 	h->pidfd = -1;
-	for (int i = 0; i < CLAIM_SHELLS; i++) {
-		closep(&h->shell_fds[i]);
-		h->shell_fds[i] = -1;
-	}
+	close_shells(h);
+}
+
+int grip_is_allowed(const struct act *act, struct held *h)
+{
+	const struct target *target = &h->claim.target;
+	struct proc_stat st;
+	int r;
+
+	if (target->kind == TARGET_CGROUP)
+		return safety_allows_cgroup(&act->safety, target->path) ? 0 : -EPERM;
+	r = proc_read_stat(target->pid, &st);
+	return r < 0 ? r : locate_process(act, h, &st);
+}
+
+int grip_renew(struct act *act, struct held *h)
+{
+	struct proc_stat st;
+	int r = grip_is_allowed(act, h);
+
+	if (r == 0)
+		r = grip_is_free(act, h);
+	if (r < 0 || h->claim.target.kind == TARGET_CGROUP)
+		return r;
+	r = proc_read_stat(h->claim.target.pid, &st);
+	if (r < 0)
+		return r;
+	close_shells(h);
+	open_shells(act, h, &st);
+	return 0;
 }
 
 int grip_is_free(const struct act *act, const struct held *h)

@@ -61,6 +61,12 @@ int grip_open(struct act *act, struct held *h);
 void grip_close(struct held *h);
 /* Does nobody else hold it frozen or stopped? 0, -EBUSY, -errno. */
 int grip_is_free(const struct act *act, const struct held *h);
+/* May it still be acted on? A process may be somewhere else by now, and someone whom nobody may
+ * touch may be in the cgroup (as far as act->safety knows). 0, -EPERM, -ESRCH, -errno. */
+int grip_is_allowed(const struct act *act, struct held *h);
+/* Before it is taken a second time: allowed and free, as above. A process's shells are looked for
+ * anew, because others may have stopped them since. */
+int grip_renew(struct act *act, struct held *h);
 /* Ledger, guardian, kernel. On failure nothing is held; the ledger slot is the caller's to clear or
  * to rewrite. */
 int grip_take(struct act *act, struct held *h);

@@ -82,6 +82,12 @@ static void kill_all(struct act *act, struct held *h)
 		kill_frozen(act, h);
 }
 
+/* Only a process can move. */
+static bool has_left(const struct act *act, struct held *h)
+{
+	return h->claim.target.kind == TARGET_PROCESS && grip_is_allowed(act, h) == -EPERM;
+}
+
 void terminate_step(struct act *act, struct held *h)
 {
 	uint64_t now = monotonic_ns();
@@ -92,6 +98,10 @@ void terminate_step(struct act *act, struct held *h)
 		if (h->claim.target.kind == TARGET_CGROUP)
 			(void)signal_all(act, h, SIGTERM, since);
 		plan(act, h);
+		return;
+	}
+	if (has_left(act, h)) {
+		(void)table_end(act, h, ACT_OUTSIDE);
 		return;
 	}
 	kill_all(act, h);

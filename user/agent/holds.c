@@ -90,9 +90,9 @@ static int freeze_again(struct agent *a, struct hold *h)
 		/* What was done by hand ended when they let it go. */
 		h->by_operator = false;
 	}
-	/* They have frozen it themselves meanwhile: now it is theirs, and so is what they do next.
-	 */
-	for (unsigned int i = 0; r == -EBUSY && i < h->n_holders; i++)
+	/* They have frozen it themselves meanwhile, or taken it out of `only`: now it is theirs,
+	 * and so is what they do next. */
+	for (unsigned int i = 0; (r == -EBUSY || r == -EPERM) && i < h->n_holders; i++)
 		h->holders[i].left_ns = monotonic_ns();
 	return r;
 }

@@ -29,7 +29,7 @@ enum event_kind hold_undone_kind(enum claim_action action);
 void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy *p,
 	       enum event_kind kind, const char *reason);
 const char *hold_gone_text(const struct hold *h);
-#define HOLD_OUTSIDE "it is outside the new `only`"
+#define HOLD_OUTSIDE "it is outside `only` now"
 /* Nothing holds it any more, for it is gone or may not be held. */
 void hold_is_over(struct hold *h, bool gone);
 
