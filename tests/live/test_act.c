@@ -822,6 +822,43 @@ static void terminate_of_what_the_operator_froze_leaves_it_frozen(void **state)
 	mini_write_freeze("term-frozen", "0");
 }
 
+struct moved_in {
+	uint64_t cgroup;
+	const char *name;
+};
+
+/* An agent that is moved into the cgroup while it is ending what runs there. */
+static int end_around_itself(void *arg)
+{
+	struct moved_in *in = arg;
+	struct mini inner = { .options.terminate_timeout_ns = 100 * NSEC_PER_MSEC,
+			      .guardian_options.silence_ns = NSEC_PER_SEC };
+
+	if (mini_start(&inner) < 0)
+		return 9;
+	terminate(&inner, mini_cgroup_target(in->cgroup));
+	move(getpid(), in->name);
+	if (!mini_told(&inner, ACT_KILLING, 0))
+		return 8;
+	mini_stop(&inner);
+	return 0;
+}
+
+static void an_agent_that_is_moved_among_what_it_ends_goes_on(void **state)
+{
+	struct moved_in in = { .name = "around" };
+	pid_t pid;
+
+	in.cgroup = busy_cgroup(in.name, load_stubborn, &pid);
+	assert_true(live_until(catches_term, &pid, 1000));
+	/* There can be one agent on a state directory. */
+	mini_stop(*state);
+	assert_int_equal(live_wait(live_fork(NULL, end_around_itself, &in)), 0);
+	assert_int_equal(live_wait(pid), 128 + SIGKILL);
+	assert_false(mini_asked_to_freeze(in.name));
+	assert_int_equal(mini_start(*state), 0);
+}
+
 static void an_undone_terminate_kills_nobody(void **state)
 {
 	struct mini *m = *state;
@@ -1132,6 +1169,7 @@ int main(void)
 		test_with_agent(terminate_kills_when_the_time_is_up),
 		test_with_agent(terminate_kills_without_cgroup_kill_too),
 		test_with_agent(terminate_of_what_the_operator_froze_leaves_it_frozen),
+		test_with_agent(an_agent_that_is_moved_among_what_it_ends_goes_on),
 		test_with_agent(an_undone_terminate_kills_nobody),
 		test_with_agent(terminate_ends_a_process_politely_or_not),
 		test_with_agent(what_has_left_only_after_sigterm_is_not_killed),

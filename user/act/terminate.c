@@ -48,10 +48,12 @@ void terminate_begin(struct act *act, struct held *h)
 }
 
 /* Before 5.14 there is no cgroup.kill: frozen, nothing can fork away from the signals. What the
- * operator has frozen stands still already, and stays frozen. */
+ * operator has frozen stands still already, and stays frozen. With someone in it who must not be
+ * touched, the signals to the others have to do: they are repeated. */
 static void kill_frozen(struct act *act, struct held *h)
 {
-	bool froze = grip_is_free(act, h) == 0 && grip_take(act, h) == 0;
+	bool froze =
+		grip_is_allowed(act, h) == 0 && grip_is_free(act, h) == 0 && grip_take(act, h) == 0;
 
 	(void)signal_all(act, h, SIGKILL, 0);
 	if (froze) {
@@ -66,9 +68,7 @@ static int kill_at_once(struct act *act, struct held *h)
 
 	if (act->options.without_cgroup_kill)
 		return -ENOENT;
-	/* Someone that must not be touched may have moved in since the claim was made. */
-	safety_refresh(&act->safety, guardian_pid(act->options.guardian));
-	if (!safety_allows_cgroup(&act->safety, h->claim.target.path))
+	if (grip_is_allowed(act, h) < 0)
 		return -EPERM;
 	dir = cgroupfs_open_id(act->options.cgroups, h->claim.target.cgroup);
 	return dir < 0 ? dir : cgroupfs_write(dir, "cgroup.kill", "1");
@@ -76,9 +76,13 @@ static int kill_at_once(struct act *act, struct held *h)
 
 static void kill_all(struct act *act, struct held *h)
 {
-	if (h->claim.target.kind == TARGET_PROCESS)
+	if (h->claim.target.kind == TARGET_PROCESS) {
 		(void)process_signal(h->pidfd, SIGKILL);
-	else if (kill_at_once(act, h) < 0)
+		return;
+	}
+	/* Someone that must not be touched may have moved in since the claim was made. */
+	safety_refresh(&act->safety, guardian_pid(act->options.guardian));
+	if (kill_at_once(act, h) < 0)
 		kill_frozen(act, h);
 }
 
