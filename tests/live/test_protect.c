@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <pty.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -13,6 +15,7 @@
 
 #include "agent.h"
 #include "lib/cleanup.h"
+#include "lib/procfs.h"
 #include "live.h"
 #include "stand_in.h"
 
@@ -166,6 +169,69 @@ static void what_others_thaw_is_not_frozen_again_once_it_is_protected(void **sta
 	assert_int_equal(agent_stop(), 0);
 }
 
+struct terminal {
+	int report[2];
+	pid_t shell, job;
+};
+
+/* A shell that is protected, with a job in a process group of its own. */
+static int load_terminal(void *arg)
+{
+	struct terminal *t = arg;
+	int master;
+
+	t->shell = forkpty(&master, NULL, NULL, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (t->shell > 0)
+		return load_sleep(NULL);
+	t->shell = getpid();
+	t->job = fork();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (t->job == 0) {
+		setpgid(0, 0);
+		return load_sleep(NULL);
+	}
+	setpgid(t->job, t->job);
+	prctl(PR_SET_NAME, "precious");
+	(void)!write(t->report[1], t, sizeof(*t));
+	return load_sleep(NULL);
+}
+
+static char state_of(pid_t pid)
+{
+	struct proc_stat st;
+
+	return proc_read_stat(pid, &st) < 0 ? '-' : st.state;
+}
+
+static bool is_stopped(void *pid)
+{
+	return state_of(*(pid_t *)pid) == 'T';
+}
+
+static void a_protected_shell_is_not_stopped_with_its_job(void **state)
+{
+	struct terminal t;
+	char name[32], error[128];
+	json_t *reply;
+
+	(void)state;
+	live_cgroup("hog");
+	assert_int_equal(pipe2(t.report, O_CLOEXEC), 0);
+	live_fork("hog", load_terminal, &t);
+	assert_int_equal(read(t.report[0], &t, sizeof(t)), sizeof(t));
+	agent_start(by_name);
+	snprintf(name, sizeof(name), "pid:%d", (int)t.job);
+	reply = agent_call("Freeze", json_pack("{s:s}", "target", name), error, sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	assert_true(live_until(is_stopped, &t.job, 1000));
+	assert_int_not_equal(state_of(t.shell), 'T');
+	assert_int_equal(agent_stop(), 0);
+	close(t.report[0]);
+	close(t.report[1]);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, live_setup, live_teardown)
 
 int main(void)
@@ -176,6 +242,7 @@ int main(void)
 		T(what_becomes_protected_is_let_go),
 		T(what_a_reload_protects_is_not_touched_by_the_policies_that_it_brings),
 		T(what_others_thaw_is_not_frozen_again_once_it_is_protected),
+		T(a_protected_shell_is_not_stopped_with_its_job),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

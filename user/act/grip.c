@@ -80,6 +80,8 @@ static void open_shells(struct act *act, struct held *h, const struct proc_stat 
 		if (process_is_stopped(&shell) &&
 		    !is_ours(act, h, entry->pid, entry->start_time_ns))
 			return;
+		if (act->options.spares && act->options.spares(act->options.user, entry->pid))
+			return;
 		h->shell_fds[claim->n_shells++] = take_fd(fd);
 		child = shell;
 	}

@@ -214,6 +214,14 @@ bool target_is_spared(struct agent *a, const struct target *target, char *why, s
 	return cgroup_is_spared(&look, target->cgroup, target->path);
 }
 
+bool shell_is_spared(void *agent, pid_t shell)
+{
+	const struct target target = { .kind = TARGET_PROCESS, .pid = shell };
+	char why[SPARED_WHY_LEN];
+
+	return target_is_spared(agent, &target, why, sizeof(why));
+}
+
 /* Targets that nobody has looked at yet. */
 static void judge_new(struct agent *a, uint64_t until_ns)
 {
