@@ -279,6 +279,37 @@ static void killed_at_random_the_agent_leaves_nothing_held(void **state)
 	}
 }
 
+static void killed_at_random_with_its_guardians_all_is_released(void **state)
+{
+	struct release_options release = { .state_dir = mini_state_dir() };
+	unsigned int seed = (unsigned int)getpid();
+	char what[256];
+
+	(void)state;
+	for (int round = 0; round < RANDOM_ROUNDS; round++) {
+		pid_t pid = start(restless_agent, seed + (unsigned int)round), holder = 0;
+
+		assert_true(live_until(has_claimed, NULL, 5000));
+		/* Once, and sometimes its successor too. */
+		for (int i = rand_r(&seed) % 3; i >= 0; i--) {
+			pid_t guardian;
+
+			usleep((unsigned int)rand_r(&seed) % 4000);
+			guardian = fixture.shared->guardian;
+			if (guardian > 0)
+				kill(guardian, SIGKILL);
+		}
+		usleep((unsigned int)rand_r(&seed) % 3000);
+		live_kill(pid);
+		if (release_all(&release, &holder, what, sizeof(what)) < 0)
+			fail_msg("%s, held by %d", what, (int)holder);
+		assert_true(live_until(nothing_held, NULL, UNDONE_IN_MS));
+		assert_int_equal(mini_ledger_count(), 0);
+		while (waitpid(-1, NULL, WNOHANG) > 0)
+			;
+	}
+}
+
 static void terminating_signals_do_not_move_the_guardian(void **state)
 {
 	pid_t pid = start(steady_agent, 0), guardian;
@@ -601,6 +632,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(killed_at_random_the_agent_leaves_nothing_held),
+		cmocka_unit_test(killed_at_random_with_its_guardians_all_is_released),
 		cmocka_unit_test(terminating_signals_do_not_move_the_guardian),
 		cmocka_unit_test(a_silent_agent_is_killed_and_undone),
 		cmocka_unit_test(an_agent_without_claims_may_be_silent),
