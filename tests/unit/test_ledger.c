@@ -262,6 +262,38 @@ static void a_guardian_that_comes_too_late_leaves_the_ledger_to_the_next_agent(v
 	}
 }
 
+/* As the late one above, while it looks who has the ledger. */
+static void lock_for_a_moment(const char *file, int ready)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_start = 1, .l_len = 1 };
+	int fd = open(file, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || fcntl(fd, F_SETLK, &lock) < 0)
+		_exit(1);
+	(void)!write(ready, "", 1);
+	usleep(50 * 1000);
+	_exit(0);
+}
+
+static void a_guardian_waits_for_one_that_comes_too_late(void **state)
+{
+	struct fixture *f = *state;
+	int ready[2];
+	pid_t pid;
+	char c;
+
+	assert_int_equal(open_again(f), 0);
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	if (pid == 0)
+		lock_for_a_moment(f->file, ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_int_equal(ledger_lock_guardian(f->ledger), 0);
+	waitpid(pid, NULL, 0);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static void a_directory_that_others_can_write_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -358,6 +390,7 @@ int main(void)
 		test_in_dir(a_damaged_slot_is_counted_and_the_rest_is_read),
 		test_in_dir(a_second_agent_learns_the_pid_of_the_first),
 		test_in_dir(a_guardian_that_comes_too_late_leaves_the_ledger_to_the_next_agent),
+		test_in_dir(a_guardian_waits_for_one_that_comes_too_late),
 		test_in_dir(a_directory_that_others_can_write_is_refused),
 		test_in_dir(a_parent_that_others_can_write_is_refused_and_named),
 		test_in_dir(a_link_in_the_place_of_the_directory_is_refused),

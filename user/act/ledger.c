@@ -23,6 +23,7 @@
 /* A guardian undoes 256 claims in a few milliseconds; one that takes this long hangs. */
 #define GUARDIAN_WAIT_MS 2000
 #define KILL_WAIT_MS	 1000
+#define LATE_WAIT_MS	 1000
 
 #define DAMAGED UINT64_MAX /* in ids[]: the slot is in use, but not by a claim that we can name */
 
@@ -86,12 +87,22 @@ static pid_t lock_holder(int fd, off_t byte)
 
 int ledger_lock_guardian(struct ledger *ledger)
 {
-	int r = lock_byte(ledger->fd, LOCK_GUARDIAN);
-	pid_t agent = r < 0 ? 0 : lock_holder(ledger->fd, LOCK_AGENT);
+	int r = -EBUSY;
 
-	/* In this order, for a new agent does it the other way round: one of both sees the other.
-	 */
-	return agent != 0 && agent != ledger->agent ? -EBUSY : r;
+	/* A late guardian of a dead agent may just be finding out that it is not needed. */
+	for (int waited_ms = 0; r == -EBUSY && waited_ms < LATE_WAIT_MS; waited_ms++) {
+		pid_t agent;
+
+		r = lock_byte(ledger->fd, LOCK_GUARDIAN);
+		/* In this order, for a new agent does it the other way round: one of both sees the
+		 * other. */
+		agent = lock_holder(ledger->fd, LOCK_AGENT);
+		if (agent != 0 && agent != ledger->agent)
+			return -EBUSY;
+		if (r == -EBUSY)
+			(void)poll(NULL, 0, 1);
+	}
+	return r;
 }
 
 static void wait_end(int pidfd, int timeout_ms)
