@@ -525,6 +525,46 @@ static void a_claim_that_was_never_carried_out_leaves_the_ledger(void **state)
 	assert_all_undone();
 }
 
+/* Finds a claim of an earlier agent, lets it go, and uses its place. */
+static int agent_dies_in_an_old_place(void *unused)
+{
+	struct guardian_options options = { 0 };
+	struct claim claim = { .holds = true,
+			       .target = { .kind = TARGET_CGROUP, .cgroup = fixture.cgroups[0] } };
+	struct guardian *guardian;
+	char what[256];
+	pid_t holder;
+
+	(void)unused;
+	if (ledger_open(&options.ledger, mini_state_dir(), &holder, what, sizeof(what)) < 0 ||
+	    guardian_start(&guardian, &options) < 0 ||
+	    ledger_release(options.ledger, live_fs(), NULL, NULL) != 1)
+		return 1;
+	fixture.shared->guardian = guardian_pid(guardian);
+	claim.id = ledger_next_id(options.ledger);
+	if (ledger_write(options.ledger, &claim) < 0)
+		return 2;
+	raise(SIGKILL);
+	return 0;
+}
+
+static void in_an_old_place_it_leaves_the_ledger_too(void **state)
+{
+	struct claim claim = { .id = 1,
+			       .holds = true,
+			       .target = { .kind = TARGET_CGROUP, .cgroup = fixture.cgroups[1] } };
+	struct ledger *ledger;
+	char what[256];
+	pid_t holder;
+
+	(void)state;
+	assert_int_equal(ledger_open(&ledger, mini_state_dir(), &holder, what, sizeof(what)), 0);
+	assert_int_equal(ledger_write(ledger, &claim), 0);
+	ledger_close(ledger);
+	assert_int_equal(live_wait(start(agent_dies_in_an_old_place, 0)), 128 + SIGKILL);
+	assert_all_undone();
+}
+
 static void claims_that_the_guardian_had_not_read_yet_are_undone(void **state)
 {
 	pid_t pid = start(unheard_agent, 0);
@@ -644,6 +684,7 @@ int main(void)
 		cmocka_unit_test(the_guardian_keeps_no_descriptor_but_its_own),
 		cmocka_unit_test(the_guardian_does_what_it_can_to_survive),
 		cmocka_unit_test(a_claim_that_was_never_carried_out_leaves_the_ledger),
+		cmocka_unit_test(in_an_old_place_it_leaves_the_ledger_too),
 		cmocka_unit_test(claims_that_the_guardian_had_not_read_yet_are_undone),
 		cmocka_unit_test(a_new_agent_waits_for_the_guardian_of_a_dead_one),
 		cmocka_unit_test(a_hanging_guardian_of_a_dead_agent_is_done_with),

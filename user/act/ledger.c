@@ -32,6 +32,7 @@ struct ledger {
 	char boot_id[BOOT_ID_LEN];
 	uint64_t ids[CLAIM_MAX]; /* what each slot holds; 0: nothing */
 	bool left[CLAIM_MAX];	 /* it was there when the ledger was opened, and is not undone */
+	uint64_t top_id;	 /* the highest that it has held since it was opened */
 	bool locked, made, made_dir;
 	pid_t agent; /* who opened and locked it */
 	bool gone;   /* at the last ledger_in_place() */
@@ -191,12 +192,13 @@ int ledger_slot(const struct ledger *ledger, uint64_t claim_id)
 
 uint64_t ledger_next_id(const struct ledger *ledger)
 {
-	uint64_t top = 0;
+	return ledger->top_id + 1;
+}
 
-	for (int i = 0; i < CLAIM_MAX; i++)
-		if (ledger->ids[i] != DAMAGED && ledger->ids[i] > top)
-			top = ledger->ids[i];
-	return top + 1;
+static void note_id(struct ledger *ledger, uint64_t id)
+{
+	if (id != DAMAGED && id > ledger->top_id)
+		ledger->top_id = id;
 }
 
 int ledger_write(struct ledger *ledger, const struct claim *claim)
@@ -213,9 +215,11 @@ int ledger_write(struct ledger *ledger, const struct claim *claim)
 		return -EIDRM;
 	format_claim(text, claim, ledger->boot_id);
 	r = write_slot(ledger, (unsigned int)slot, text);
-	if (r == 0)
-		ledger->ids[slot] = claim->id;
-	return r;
+	if (r < 0)
+		return r;
+	ledger->ids[slot] = claim->id;
+	note_id(ledger, claim->id);
+	return 0;
 }
 
 int ledger_clear(struct ledger *ledger, uint64_t claim_id)
@@ -294,6 +298,7 @@ static int prepare(struct ledger *ledger)
 		r = parse_claim(text, ledger->boot_id, &claim);
 		ledger->ids[i] = r == 0 || r == -ESTALE ? claim.id : r == -EBADMSG ? DAMAGED : 0;
 		ledger->left[i] = ledger->ids[i] != 0;
+		note_id(ledger, ledger->ids[i]);
 		if (r == -ENODATA && text[0] != ' ') {
 			r = empty_slot(ledger, i);
 			if (r < 0)

@@ -43,7 +43,8 @@ static inline void ledger_closep(struct ledger **ledger)
 	ledger_close(*ledger);
 }
 
-/* Above every id that the ledger holds. */
+/* Above every id that the ledger has held since it was opened: by its id the guardian tells a claim
+ * that was found from one that took its place. */
 uint64_t ledger_next_id(const struct ledger *ledger);
 
 /* Writes the claim into a free slot, or over what the slot says of the claim with this id. No
