@@ -28,6 +28,11 @@ static const char free_for_all[] = POLICY;
 static const char by_path[] = "protect = cgroup:%s/hog/inner\n" POLICY;
 static const char by_name[] = "protect = comm:precious\n" POLICY;
 
+static const char by_name_ending[] =
+	"protect = comm:precious\n[workload hog]\ncgroup = %s/hog\n[policy ends]\nsignal = cpu\n"
+	"of = cgroup:%s/front\nwindow = 250ms\nenter = 0.04cpu\nleave = 0.02cpu\n"
+	"grace = 1m\naction = terminate\ntarget = hog\n";
+
 static int load_precious(void *unused)
 {
 	prctl(PR_SET_NAME, "precious");
@@ -169,6 +174,67 @@ static void what_others_thaw_is_not_frozen_again_once_it_is_protected(void **sta
 	assert_int_equal(agent_stop(), 0);
 }
 
+static char state_of(pid_t pid)
+{
+	struct proc_stat st;
+
+	return proc_read_stat(pid, &st) < 0 ? '-' : st.state;
+}
+
+static int told_to_end[2];
+
+static void note_term(int sig)
+{
+	(void)sig;
+	(void)!write(told_to_end[1], "", 1);
+}
+
+static int load_deaf(void *unused)
+{
+	signal(SIGTERM, note_term);
+	return load_sleep(unused);
+}
+
+static void move(pid_t pid, const char *cgroup)
+{
+	_cleanup_close_ int dir = cgroupfs_open_path(live_fs(), live_path(cgroup));
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	assert_int_equal(cgroupfs_write(dir, "cgroup.procs", text), 0);
+}
+
+/* Who is in a target is looked for each 5 s: here at 5 s and at 10 s or a little later. */
+static void who_is_protected_and_joins_before_the_sigkill_is_not_killed(void **state)
+{
+	pid_t deaf, precious;
+	char c;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_cgroup("other");
+	assert_int_equal(pipe2(told_to_end, O_CLOEXEC), 0);
+	deaf = live_fork("hog", load_deaf, NULL);
+	precious = live_fork("other", load_precious, NULL);
+	agent_start(by_name_ending);
+	usleep(3000 * 1000);
+	live_fork("front", load_spin, NULL);
+	assert_int_equal(read(told_to_end[0], &c, 1), 1);
+	/* Ten seconds after SIGTERM comes SIGKILL. */
+	usleep(9700 * 1000);
+	move(precious, "hog");
+	expect_refusal("ends", "precious");
+	assert_int_equal(state_of(precious), 'S');
+	assert_int_equal(live_cgroup_key("hog", "cgroup.events", "populated"), 1);
+	assert_int_equal(agent_count_events("killed", NULL), 0);
+	assert_int_equal(agent_stop(), 0);
+	live_kill(precious);
+	live_kill(deaf);
+	close(told_to_end[0]);
+	close(told_to_end[1]);
+}
+
 struct terminal {
 	int report[2];
 	pid_t shell, job;
@@ -195,13 +261,6 @@ static int load_terminal(void *arg)
 	prctl(PR_SET_NAME, "precious");
 	(void)!write(t->report[1], t, sizeof(*t));
 	return load_sleep(NULL);
-}
-
-static char state_of(pid_t pid)
-{
-	struct proc_stat st;
-
-	return proc_read_stat(pid, &st) < 0 ? '-' : st.state;
 }
 
 static bool is_stopped(void *pid)
@@ -243,6 +302,7 @@ int main(void)
 		T(what_a_reload_protects_is_not_touched_by_the_policies_that_it_brings),
 		T(what_others_thaw_is_not_frozen_again_once_it_is_protected),
 		T(a_protected_shell_is_not_stopped_with_its_job),
+		T(who_is_protected_and_joins_before_the_sigkill_is_not_killed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,8 +43,9 @@ struct act_options {
 	uint64_t terminate_timeout_ns; /* SIGTERM to SIGKILL, default 10 s */
 	uint64_t slow_ns;	       /* after so long ACT_SLOW is told, default 5 s */
 	bool without_cgroup_kill;      /* kill as on kernels before 5.14, for tests */
-	/* Must this shell be left alone although its job is stopped? May be NULL. */
-	bool (*spares)(void *user, pid_t shell);
+	/* Must it be left alone? Asked of the shell of a job that is stopped, and, because it
+	 * cannot be undone, of what is about to be killed. May be NULL. */
+	bool (*spares)(void *user, const struct target *target);
 	act_news_fn news;
 	void *user;
 };

@@ -58,6 +58,11 @@ static bool is_ours(const struct act *act, const struct held *except, pid_t pid,
 	return false;
 }
 
+bool grip_is_spared(const struct act *act, const struct target *target)
+{
+	return act->options.spares && act->options.spares(act->options.user, target);
+}
+
 /* From the target outwards, as far as shells of the same terminal go. One that we must not touch,
  * or that someone else has stopped, is left alone, and so are those outside it. */
 static void open_shells(struct act *act, struct held *h, const struct proc_stat *st)
@@ -80,7 +85,8 @@ static void open_shells(struct act *act, struct held *h, const struct proc_stat 
 		if (process_is_stopped(&shell) &&
 		    !is_ours(act, h, entry->pid, entry->start_time_ns))
 			return;
-		if (act->options.spares && act->options.spares(act->options.user, entry->pid))
+		if (grip_is_spared(act,
+				   &(struct target){ .kind = TARGET_PROCESS, .pid = entry->pid }))
 			return;
 		h->shell_fds[claim->n_shells++] = take_fd(fd);
 		child = shell;

@@ -64,6 +64,8 @@ int grip_is_free(const struct act *act, const struct held *h);
 /* May it still be acted on? A process may be somewhere else by now, and someone whom nobody may
  * touch may be in the cgroup (as far as act->safety knows). 0, -EPERM, -ESRCH, -errno. */
 int grip_is_allowed(const struct act *act, struct held *h);
+/* What act->options.spares says. */
+bool grip_is_spared(const struct act *act, const struct target *target);
 /* Before it is taken a second time: allowed and free, as above. A process's shells are looked for
  * anew, because others may have stopped them since. */
 int grip_renew(struct act *act, struct held *h);

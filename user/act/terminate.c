@@ -108,6 +108,11 @@ void terminate_step(struct act *act, struct held *h)
 		(void)table_end(act, h, ACT_OUTSIDE);
 		return;
 	}
+	/* The user lets it go, or finds that nothing speaks against it any more. */
+	if (grip_is_spared(act, &h->claim.target)) {
+		watch_later(act, h, LAST_ROUND_NS);
+		return;
+	}
 	kill_all(act, h);
 	if (h->killing) {
 		plan(act, h);

@@ -308,6 +308,23 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 	}
 }
 
+static void release_spared(struct agent *a, struct hold *h, const char *why)
+{
+	const struct agent_policy *p = hold_leading_policy(h);
+	/* Of such a one nothing else is told. */
+	bool ends = h->claim && h->action == CLAIM_TERMINATE;
+
+	if (undo(a, h, p, why) < 0)
+		return;
+	if (ends)
+		hold_tell(a, h, p, EVENT_REFUSED, why);
+	h->error = -EACCES;
+	h->spared_until_ns = monotonic_ns() + SPARED_NS;
+	h->by_operator = false;
+	if (h->n_holders == 0)
+		h->used = false;
+}
+
 void holds_release_spared(struct agent *a)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
@@ -317,15 +334,10 @@ void holds_release_spared(struct agent *a)
 		if (!h->used || (!h->claim && !h->shadow))
 			continue;
 		/* What others let go is not held, and stays theirs when nothing protects it. */
-		if ((h->claim && h->claim->state == CLAIM_EXTERNAL) ||
-		    !target_is_spared(a, &h->target, why, sizeof(why)) ||
-		    undo(a, h, hold_leading_policy(h), why) < 0)
+		if (h->claim && h->claim->state == CLAIM_EXTERNAL)
 			continue;
-		h->error = -EACCES;
-		h->spared_until_ns = monotonic_ns() + SPARED_NS;
-		h->by_operator = false;
-		if (h->n_holders == 0)
-			h->used = false;
+		if (target_is_spared(a, &h->target, why, sizeof(why)))
+			release_spared(a, h, why);
 	}
 }
 

@@ -152,7 +152,7 @@ static int open_act(struct agent *a)
 		.guardian = a->guardian,
 		.only = a->config->only,
 		.terminate_timeout_ns = TERMINATE_TIMEOUT_NS,
-		.spares = shell_is_spared,
+		.spares = target_is_spared_now,
 		.news = holds_news,
 		.user = a,
 	};

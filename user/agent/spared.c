@@ -214,12 +214,14 @@ bool target_is_spared(struct agent *a, const struct target *target, char *why, s
 	return cgroup_is_spared(&look, target->cgroup, target->path);
 }
 
-bool shell_is_spared(void *agent, pid_t shell)
+bool target_is_spared_now(void *agent, const struct target *target)
 {
-	const struct target target = { .kind = TARGET_PROCESS, .pid = shell };
+	struct agent *a = agent;
 	char why[SPARED_WHY_LEN];
 
-	return target_is_spared(agent, &target, why, sizeof(why));
+	if (target->kind == TARGET_CGROUP)
+		spared_drop(a, target->cgroup);
+	return target_is_spared(a, target, why, sizeof(why));
 }
 
 /* Targets that nobody has looked at yet. */

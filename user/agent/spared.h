@@ -33,8 +33,8 @@ struct spared {
 
 /* True: it must be left alone; `why` is then what people are told. */
 bool target_is_spared(struct agent *a, const struct target *target, char *why, size_t size);
-/* For the act room: a shell that is protected is not stopped with its job. */
-bool shell_is_spared(void *agent, pid_t shell);
+/* The same for the act room, and it looks now: what was found a while ago is not good enough. */
+bool target_is_spared_now(void *agent, const struct target *target);
 /* Looks at all targets of policies, and lets go those of the held that must be left alone: after a
  * configuration was put in force. */
 void spared_build(struct agent *a);
