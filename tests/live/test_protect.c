@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <pty.h>
 #include <signal.h>
 #include <stdio.h>
@@ -174,6 +175,51 @@ static void what_others_thaw_is_not_frozen_again_once_it_is_protected(void **sta
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void *sleep_in_threads(void *ready)
+{
+	_cleanup_close_ int dir = cgroupfs_open_path(live_fs(), live_path("domain/hog"));
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)gettid());
+	(void)!write(*(int *)ready, cgroupfs_write(dir, "cgroup.threads", text) < 0 ? "n" : "y", 1);
+	(void)load_sleep(NULL);
+	return NULL;
+}
+
+static int load_precious_threads(void *ready)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, sleep_in_threads, ready))
+		return 1;
+	return load_precious(NULL);
+}
+
+/* Of a threaded cgroup the kernel lists no processes. */
+static void a_cgroup_with_a_protected_thread_is_left_alone(void **state)
+{
+	_cleanup_close_ int dir = -1;
+	char error[128], c;
+	int ready[2];
+
+	(void)state;
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	live_cgroup("domain/hog");
+	dir = cgroupfs_open_path(live_fs(), live_path("domain/hog"));
+	assert_int_equal(cgroupfs_write(dir, "cgroup.type", "threaded"), 0);
+	live_fork("domain", load_precious_threads, &ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	assert_int_equal(c, 'y');
+	agent_start(by_name);
+	assert_null(agent_call("Freeze", json_pack("{s:s}", "target", live_path("domain/hog")),
+			       error, sizeof(error)));
+	assert_string_equal(error, "io.culprit.Agent.Refused");
+	assert_false(live_frozen("domain/hog"));
+	assert_int_equal(agent_stop(), 0);
+	close(ready[0]);
+	close(ready[1]);
+}
+
 static char state_of(pid_t pid)
 {
 	struct proc_stat st;
@@ -298,6 +344,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_cgroup_with_a_protected_one_below_it_is_left_alone),
 		T(a_cgroup_with_a_protected_process_is_left_alone),
+		T(a_cgroup_with_a_protected_thread_is_left_alone),
 		T(what_becomes_protected_is_let_go),
 		T(what_a_reload_protects_is_not_touched_by_the_policies_that_it_brings),
 		T(what_others_thaw_is_not_frozen_again_once_it_is_protected),

@@ -2,6 +2,7 @@
 #include "agent/spared.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,9 +93,24 @@ struct look {
 	size_t size;
 };
 
-static bool procs_are_spared(struct look *look, int dir)
+/* Of a thread; 0: it has ended. */
+static pid_t process_of(pid_t tid)
 {
-	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char path[64], line[256];
+	_cleanup_fclose_ FILE *f = NULL;
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "Tgid: %d", &pid) != 1)
+		;
+	return pid;
+}
+
+/* 1, 0, or -errno when the list cannot be read. */
+static int list_is_spared(struct look *look, int dir, const char *list, bool threads)
+{
+	int fd = openat(dir, list, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	char line[32];
 
@@ -104,13 +120,25 @@ static bool procs_are_spared(struct look *look, int dir)
 		pid_t pid = (pid_t)strtol(line, NULL, 10);
 
 		/* 0: of a namespace that we cannot see into. */
+		if (threads && pid > 0)
+			pid = process_of(pid);
 		if (pid <= 0)
 			continue;
 		look->processes++;
 		if (process_is_spared(look->agent, pid, look->why, look->size))
-			return true;
+			return 1;
 	}
-	return false;
+	return f && ferror(f) ? -errno : 0;
+}
+
+static bool procs_are_spared(struct look *look, int dir)
+{
+	int r = list_is_spared(look, dir, "cgroup.procs", false);
+
+	/* A threaded cgroup has threads alone; their processes are listed above it. */
+	if (r == -EOPNOTSUPP)
+		r = list_is_spared(look, dir, "cgroup.threads", true);
+	return r > 0;
 }
 
 static bool path_is_spared(struct agent *a, const char *path, char *why, size_t size)
