@@ -541,6 +541,44 @@ static void a_process_continued_by_someone_else_is_noticed_at_the_pulse(void **s
 	live_kill(pid);
 }
 
+static void a_process_continued_before_it_was_seen_to_stop_is_noticed(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	pid_t pid;
+
+	busy_cgroup("quick", load_spin, &pid);
+	/* With no look in between. */
+	claim = mini_stop_process(m, pid);
+	assert_true(live_until(is_stopped, &pid, 1000));
+	kill(pid, SIGCONT);
+	assert_true(mini_told(m, ACT_EXTERNAL_THAW, claim->id));
+	assert_true(runs(&pid));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	live_kill(pid);
+}
+
+/* It takes SIGSTOP when it is thawed. */
+static void a_process_that_is_frozen_was_not_continued(void **state)
+{
+	struct mini *m = *state;
+	uint64_t end = monotonic_ns() + 300 * NSEC_PER_MSEC;
+	struct claim *claim;
+	pid_t pid;
+
+	busy_cgroup("cold", load_sleep, &pid);
+	mini_write_freeze("cold", "1");
+	assert_true(live_until(live_is_frozen, "cold", 1000));
+	claim = mini_stop_process(m, pid);
+	while (monotonic_ns() < end)
+		sd_event_run(m->event, 10000);
+	assert_int_equal(m->n_told, 0);
+	mini_write_freeze("cold", "0");
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	live_kill(pid);
+}
+
 static void move(pid_t pid, const char *cgroup)
 {
 	_cleanup_close_ int dir = cgroupfs_open_path(live_fs(), live_path(cgroup));
@@ -1160,6 +1198,11 @@ int main(void)
 		test_with_agent(what_was_let_go_can_be_frozen_again),
 		test_with_agent(a_thaw_below_a_frozen_cgroup_is_noticed_at_the_pulse),
 		test_with_agent(a_process_continued_by_someone_else_is_noticed_at_the_pulse),
+		cmocka_unit_test_setup_teardown(
+			a_process_continued_before_it_was_seen_to_stop_is_noticed, setup_patient,
+			teardown),
+		cmocka_unit_test_setup_teardown(a_process_that_is_frozen_was_not_continued,
+						setup_patient, teardown),
 		test_with_agent(what_has_left_only_is_not_stopped_again_nor_ended),
 		test_with_agent(a_cgroup_that_empties_while_frozen_is_not_left_frozen),
 		test_with_agent(a_thaw_that_meets_an_rmdir_frees_its_place_in_the_ledger),

@@ -2,6 +2,7 @@
 #include "act/room.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -132,9 +133,18 @@ static void look_at_cgroup(struct act *act, struct held *h)
 		not_yet(act, h);
 }
 
+/* Someone continued it before it was seen to have stopped: SIGSTOP has been taken, and it runs. Not
+ * in D, nor in the first moment: of a process with threads another one may have taken it. */
+static bool was_continued(const struct held *h, const struct proc_stat *st, bool pending)
+{
+	return !pending && (st->state == 'R' || st->state == 'S') &&
+	       monotonic_ns() >= h->claim.since_ns + LAST_NS;
+}
+
 static void look_at_process(struct act *act, struct held *h)
 {
 	struct proc_stat st;
+	bool pending;
 
 	if (process_ended(h->pidfd)) {
 		(void)table_end(act, h,
@@ -145,6 +155,8 @@ static void look_at_process(struct act *act, struct held *h)
 		return;
 	if (h->waits_for_shells)
 		(void)grip_stop_target(h);
+	/* In this order: what is not pending is in the state already. */
+	pending = h->claim.state != CLAIM_HELD && proc_is_pending(h->claim.target.pid, SIGSTOP);
 	if (h->waits_for_shells || proc_read_stat(h->claim.target.pid, &st) < 0) {
 		not_yet(act, h);
 		return;
@@ -153,7 +165,7 @@ static void look_at_process(struct act *act, struct held *h)
 	 */
 	if (process_is_stopped(&st) || st.state == 'Z')
 		verified(act, h);
-	else if (h->claim.state == CLAIM_HELD)
+	else if (h->claim.state == CLAIM_HELD || was_continued(h, &st, pending))
 		let_go_by_others(act, h);
 	else
 		not_yet(act, h);

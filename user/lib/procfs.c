@@ -68,6 +68,23 @@ bool proc_same_start_ns(uint64_t a_ns, uint64_t b_ns)
 	return a_ns / NSEC_PER_TICK == b_ns / NSEC_PER_TICK;
 }
 
+bool proc_is_pending(pid_t pid, int signal)
+{
+	static const char *const names[] = { "\nSigPnd:", "\nShdPnd:" };
+	char path[64], buf[8192];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (read_file(path, buf, sizeof(buf)) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		const char *set = strstr(buf, names[i]);
+
+		if (set && (strtoull(set + strlen(names[i]), NULL, 16) >> (signal - 1) & 1))
+			return true;
+	}
+	return false;
+}
+
 int proc_read_cgroup(pid_t pid, char *buf, size_t size)
 {
 	/* A line for each v1 hierarchy, too. On the stack: this is read on the way to a freeze. */

@@ -32,6 +32,9 @@ bool proc_same_start(uint64_t start_time_ns, uint64_t start_ticks);
 /* Can two start times, either of which may come from /proc, be of one process (of one pid)? */
 bool proc_same_start_ns(uint64_t a_ns, uint64_t b_ns);
 
+/* Is a signal pending for the process, or for its first thread? False where that cannot be read. */
+bool proc_is_pending(pid_t pid, int signal);
+
 /* The cgroup v2 path ("0::" line) of the process into buf. 0 or -errno. */
 int proc_read_cgroup(pid_t pid, char *buf, size_t size);
 
