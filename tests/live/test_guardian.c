@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "act/release.h"
+#include "act/freezer.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 #include "live.h"
@@ -525,6 +526,81 @@ static void a_claim_that_was_never_carried_out_leaves_the_ledger(void **state)
 	assert_all_undone();
 }
 
+/* Frees what it has frozen only if the guardian knows a pledge: nothing was sent. With `arg` the
+ * guardian is one that took over from another. */
+static int agent_ends_on_a_pledge(void *arg)
+{
+	struct claim claim = { .id = 1,
+			       .holds = true,
+			       .target = { .kind = TARGET_CGROUP, .cgroup = fixture.cgroups[0] } };
+	_cleanup_close_ int dir = cgroupfs_open_id(live_fs(), fixture.cgroups[0]);
+	int freeze = openat(dir, "cgroup.freeze", O_RDWR | O_CLOEXEC);
+	struct mini m;
+
+	if (start_agent(&m) < 0)
+		return 1;
+	guardian_lend(m.guardian, 7, freeze);
+	if (arg && guardian_restart(m.guardian, NULL, 0) < 0)
+		return 2;
+	fixture.shared->guardian = guardian_pid(m.guardian);
+	if (ledger_write(m.ledger, &claim) < 0 || guardian_pledge(m.guardian, 7, 1) < 0 ||
+	    freezer_write(freeze, true) < 0)
+		return 3;
+	fixture.shared->claims = 1;
+	pause();
+	return 0;
+}
+
+static bool is_pledged(void *unused)
+{
+	(void)unused;
+	return fixture.shared->claims == 1 && live_frozen(name_of(0));
+}
+
+static void what_is_pledged_only_is_undone(void **state)
+{
+	(void)state;
+	for (unsigned int replaced = 0; replaced < 2; replaced++) {
+		pid_t pid = start(agent_ends_on_a_pledge, replaced);
+
+		assert_true(live_until(is_pledged, NULL, 5000));
+		live_kill(pid);
+		assert_all_undone();
+	}
+}
+
+static void a_silent_agent_with_a_pledge_is_killed_and_undone(void **state)
+{
+	pid_t pid = start(agent_ends_on_a_pledge, 0);
+
+	(void)state;
+	assert_true(live_until(is_pledged, NULL, 5000));
+	assert_int_equal(live_wait(pid), 128 + SIGKILL);
+	assert_all_undone();
+}
+
+static void what_was_not_lent_cannot_be_pledged(void **state)
+{
+	struct claim claim = { .id = 1, .target.kind = TARGET_CGROUP };
+	int freeze = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct mini m;
+
+	(void)state;
+	assert_int_equal(start_agent(&m), 0);
+	assert_int_equal(ledger_write(m.ledger, &claim), 0);
+	assert_int_equal(guardian_pledge(m.guardian, 0, 1), -ENOENT);
+	guardian_lend(m.guardian, 0, freeze);
+	assert_int_equal(guardian_pledge(m.guardian, 0, 2), -ENOENT);
+	assert_int_equal(guardian_pledge(m.guardian, 0, 1), 0);
+	guardian_redeem(m.guardian, 0);
+	guardian_return(m.guardian, 0);
+	assert_int_equal(guardian_pledge(m.guardian, 0, 1), -ENOENT);
+	assert_int_equal(guardian_pledge(m.guardian, GUARDIAN_LOANS, 1), -ENOENT);
+	close(freeze);
+	assert_int_equal(ledger_clear(m.ledger, 1), 0);
+	mini_stop(&m);
+}
+
 /* Finds a claim of an earlier agent, lets it go, and uses its place. */
 static int agent_dies_in_an_old_place(void *unused)
 {
@@ -684,6 +760,9 @@ int main(void)
 		cmocka_unit_test(the_guardian_keeps_no_descriptor_but_its_own),
 		cmocka_unit_test(the_guardian_does_what_it_can_to_survive),
 		cmocka_unit_test(a_claim_that_was_never_carried_out_leaves_the_ledger),
+		cmocka_unit_test(what_is_pledged_only_is_undone),
+		cmocka_unit_test(a_silent_agent_with_a_pledge_is_killed_and_undone),
+		cmocka_unit_test(what_was_not_lent_cannot_be_pledged),
 		cmocka_unit_test(in_an_old_place_it_leaves_the_ledger_too),
 		cmocka_unit_test(claims_that_the_guardian_had_not_read_yet_are_undone),
 		cmocka_unit_test(a_new_agent_waits_for_the_guardian_of_a_dead_one),

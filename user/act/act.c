@@ -210,19 +210,37 @@ int act_claim(struct act *act, enum claim_action action, const struct target *ta
 	return 0;
 }
 
+_Static_assert(READY_MAX <= GUARDIAN_LOANS, "each is lent to the guardian under its place");
+
 void act_make_ready(struct act *act, uint64_t cgroup)
 {
-	(void)ready_add(&act->ready, act->options.cgroups, cgroup);
+	int place = ready_add(&act->ready, act->options.cgroups, cgroup);
+
+	if (place >= 0)
+		guardian_lend(act->options.guardian, (unsigned int)place,
+			      act->ready.entries[place].freezer.freeze);
+}
+
+static void forget_place(struct act *act, unsigned int place)
+{
+	if (act->ready.entries[place].cgroup == 0)
+		return;
+	guardian_return(act->options.guardian, place);
+	ready_remove(&act->ready, place);
 }
 
 void act_forget(struct act *act, uint64_t cgroup)
 {
-	ready_remove(&act->ready, cgroup);
+	const struct ready_entry *entry = ready_find(&act->ready, cgroup);
+
+	if (entry)
+		forget_place(act, ready_place(&act->ready, entry));
 }
 
 void act_forget_all(struct act *act)
 {
-	ready_clear(&act->ready);
+	for (unsigned int i = 0; i < READY_MAX; i++)
+		forget_place(act, i);
 }
 
 int act_undo(struct act *act, struct claim *claim)
@@ -401,6 +419,6 @@ void act_free(struct act *act)
 		table_remove(act, act->order[i]);
 	}
 	watch_close(act);
-	ready_clear(&act->ready);
+	act_forget_all(act);
 	free(act);
 }

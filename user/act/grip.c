@@ -266,21 +266,38 @@ struct guardian_grip grip_for_guardian(const struct held *h)
 	return grip;
 }
 
+/* Presses what the guardian knows beforehand or, by a pledge, as soon as that. */
+static int press_known(struct act *act, struct held *h)
+{
+	const struct target *target = &h->claim.target;
+	struct guardian *guardian = act->options.guardian;
+	const struct ready_entry *ready =
+		target->kind == TARGET_CGROUP ? ready_find(&act->ready, target->cgroup) : NULL;
+	unsigned int loan = ready ? ready_place(&act->ready, ready) : GUARDIAN_LOANS;
+	struct guardian_grip grip = grip_for_guardian(h);
+	bool pledged = guardian_pledge(guardian, loan, h->claim.id) == 0;
+	int r = pledged ? 0 : guardian_add(guardian, &grip);
+
+	if (r < 0)
+		return r;
+	h->claim.since_ns = monotonic_ns();
+	r = press(h);
+	if (r == 0 && pledged)
+		r = guardian_add(guardian, &grip);
+	if (r < 0)
+		(void)relax(act, h);
+	guardian_redeem(guardian, loan);
+	return r;
+}
+
 int grip_take(struct act *act, struct held *h)
 {
-	struct guardian_grip grip = grip_for_guardian(h);
 	int r;
 
 	h->claim.holds = true;
 	r = ledger_write(act->options.ledger, &h->claim);
 	if (r == 0)
-		r = guardian_add(act->options.guardian, &grip);
-	if (r == 0) {
-		h->claim.since_ns = monotonic_ns();
-		r = press(h);
-		if (r < 0)
-			(void)relax(act, h);
-	}
+		r = press_known(act, h);
 	if (r < 0) {
 		/* Harmless where the guardian was never told. */
 		(void)guardian_drop(act->options.guardian, h->claim.id);

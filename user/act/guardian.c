@@ -30,6 +30,7 @@ struct guardian {
 	pid_t pid;
 	int pidfd;
 	int sock;
+	int loans[GUARDIAN_LOANS]; /* the lender's descriptors; -1: none */
 	/* Drops that the socket did not take yet, oldest first. */
 	uint64_t unsent[CLAIM_MAX];
 	unsigned int n_unsent;
@@ -126,8 +127,8 @@ static int launch(struct guardian *g, const struct guardian_grip *grips, unsigne
 	theirs = pair[1];
 	g->pid = fork();
 	if (g->pid == 0)
-		_exit(vigil_keep(
-			&(struct vigil){ theirs, agent, g->page, &g->options, grips, n_grips }));
+		_exit(vigil_keep(&(struct vigil){ theirs, agent, g->page, &g->options, grips,
+						  n_grips, g->loans }));
 	if (g->pid > 0)
 		g->pidfd = pidfd_open(g->pid, 0);
 	if (g->pid < 0 || g->pidfd < 0) {
@@ -157,6 +158,8 @@ int guardian_start(struct guardian **out, const struct guardian_options *options
 	if (g->options.silence_ns == 0)
 		g->options.silence_ns = SILENCE_DEFAULT_NS;
 	g->sock = g->pidfd = -1;
+	for (unsigned int i = 0; i < GUARDIAN_LOANS; i++)
+		g->loans[i] = -1;
 	g->page = mmap(NULL, sizeof(*g->page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 		       -1, 0);
 	r = g->page == MAP_FAILED ? -errno : launch(g, NULL, 0);
@@ -261,6 +264,48 @@ int guardian_drop(struct guardian *g, uint64_t claim_id)
 		g->unsent[g->n_unsent++] = claim_id;
 	return flush(g);
 }
+
+/* --- loans ------------------------------------------------------------------------------------ */
+
+void guardian_lend(struct guardian *g, unsigned int loan, int freeze_fd)
+{
+	struct vigil_message lend = { .kind = VIGIL_LEND, .slot = loan };
+
+	if (loan < GUARDIAN_LOANS && transmit(g, &lend, &freeze_fd, 1) == 0)
+		g->loans[loan] = freeze_fd;
+}
+
+void guardian_return(struct guardian *g, unsigned int loan)
+{
+	struct vigil_message back = { .kind = VIGIL_RETURN, .slot = loan };
+
+	if (loan >= GUARDIAN_LOANS || g->loans[loan] < 0)
+		return;
+	g->loans[loan] = -1;
+	/* What is not told costs a descriptor until the number is lent again. */
+	(void)transmit(g, &back, NULL, 0);
+}
+
+int guardian_pledge(struct guardian *g, unsigned int loan, uint64_t claim_id)
+{
+	int slot = ledger_slot(g->options.ledger, claim_id);
+
+	if (g->sock < 0)
+		return -EHOSTDOWN;
+	if (loan >= GUARDIAN_LOANS || g->loans[loan] < 0 || slot < 0)
+		return -ENOENT;
+	atomic_store_explicit(&g->page->pledged_slot[loan], (uint32_t)slot, memory_order_relaxed);
+	atomic_store_explicit(&g->page->pledged[loan], claim_id, memory_order_release);
+	return 0;
+}
+
+void guardian_redeem(struct guardian *g, unsigned int loan)
+{
+	if (loan < GUARDIAN_LOANS)
+		atomic_store_explicit(&g->page->pledged[loan], 0, memory_order_release);
+}
+
+/* --- beats ------------------------------------------------------------------------------------ */
 
 void guardian_beat(struct guardian *g)
 {

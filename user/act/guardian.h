@@ -20,6 +20,9 @@
 
 #define GUARDIAN_NAME "culprit-guard" /* its comm, which has room for 15 characters */
 
+/* Freezers that it may be lent beforehand. */
+#define GUARDIAN_LOANS 64
+
 struct guardian;
 
 /* A claim in the ledger, and what undoes it. */
@@ -59,6 +62,20 @@ int guardian_restart(struct guardian *guardian, const struct guardian_grip *grip
 int guardian_add(struct guardian *guardian, const struct guardian_grip *grip);
 /* Never lost: what the full socket does not take (-EAGAIN) is sent before anything else later. */
 int guardian_drop(struct guardian *guardian, uint64_t claim_id);
+
+/*
+ * To send a descriptor wakes the guardian, on the way from an event to a freeze. So it is lent the
+ * freezers of what a policy may freeze at any time: a claim on one of them is pledged in shared
+ * memory, carried out, and then added as any other, which ends the pledge.
+ *
+ * The descriptor stays the caller's, who keeps it open until guardian_return(). A loan that the
+ * socket does not take is none: guardian_pledge() then says -ENOENT, as for a number without a
+ * loan, and -EHOSTDOWN without a guardian.
+ */
+void guardian_lend(struct guardian *guardian, unsigned int loan, int freeze_fd);
+void guardian_return(struct guardian *guardian, unsigned int loan);
+int guardian_pledge(struct guardian *guardian, unsigned int loan, uint64_t claim_id);
+void guardian_redeem(struct guardian *guardian, unsigned int loan);
 
 /* The heart-beat: a counter in shared memory, no wake-up. Also sends what guardian_drop() could
  * not. */

@@ -8,7 +8,7 @@
 
 const struct ready_entry *ready_find(const struct ready *ready, uint64_t cgroup)
 {
-	for (unsigned int i = 0; i < ready->count; i++)
+	for (unsigned int i = 0; cgroup && i < READY_MAX; i++)
 		if (ready->entries[i].cgroup == cgroup)
 			return &ready->entries[i];
 	return NULL;
@@ -16,13 +16,15 @@ const struct ready_entry *ready_find(const struct ready *ready, uint64_t cgroup)
 
 int ready_add(struct ready *ready, const struct cgroupfs *fs, uint64_t cgroup)
 {
-	struct ready_entry *entry = &ready->entries[ready->count];
+	struct ready_entry *entry = ready->entries;
 	char path[PATH_MAX];
 	int r;
 
 	if (ready_find(ready, cgroup))
-		return 0;
-	if (ready->count == READY_MAX)
+		return -EEXIST;
+	while (entry < ready->entries + READY_MAX && entry->cgroup)
+		entry++;
+	if (entry == ready->entries + READY_MAX)
 		return -ENOSPC;
 	r = cgroupfs_path_of(fs, cgroup, path, sizeof(path));
 	if (r == 0)
@@ -35,29 +37,14 @@ int ready_add(struct ready *ready, const struct cgroupfs *fs, uint64_t cgroup)
 		return -ENOMEM;
 	}
 	entry->cgroup = cgroup;
-	ready->count++;
-	return 0;
+	return (int)ready_place(ready, entry);
 }
 
-static void drop(struct ready_entry *entry)
+void ready_remove(struct ready *ready, unsigned int place)
 {
+	struct ready_entry *entry = &ready->entries[place];
+
 	freezer_close(&entry->freezer);
 	free(entry->path);
-}
-
-void ready_remove(struct ready *ready, uint64_t cgroup)
-{
-	for (unsigned int i = 0; i < ready->count; i++) {
-		if (ready->entries[i].cgroup != cgroup)
-			continue;
-		drop(&ready->entries[i]);
-		ready->entries[i] = ready->entries[--ready->count];
-		return;
-	}
-}
-
-void ready_clear(struct ready *ready)
-{
-	while (ready->count > 0)
-		drop(&ready->entries[--ready->count]);
+	*entry = (struct ready_entry){ 0 };
 }

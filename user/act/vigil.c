@@ -32,6 +32,8 @@ struct watch {
 	const struct vigil *vigil;
 	struct entry entries[CLAIM_MAX]; /* oldest first */
 	unsigned int n;
+	int loans[GUARDIAN_LOANS]; /* -1: none */
+	bool loan_failed[GUARDIAN_LOANS];
 	uint64_t seen_beats;
 	uint64_t silent_ns;
 	uint64_t looked_ns; /* CLOCK_MONOTONIC */
@@ -71,14 +73,18 @@ static bool is_among(int fd, const int *fds, unsigned int n)
 /* Whatever else the agent had open would be kept alive by us: its sockets, epoll, BPF links. */
 static int close_others(const struct watch *w)
 {
-	int keep[3 + CLAIM_MAX * VIGIL_FDS] = { w->vigil->sock, w->vigil->agent,
-						ledger_fd(w->vigil->options->ledger) };
+	int keep[3 + CLAIM_MAX * VIGIL_FDS + GUARDIAN_LOANS] = {
+		w->vigil->sock, w->vigil->agent, ledger_fd(w->vigil->options->ledger)
+	};
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	unsigned int n = 3;
 
 	for (unsigned int i = 0; i < w->n; i++)
 		for (unsigned int j = 0; j < w->entries[i].n_fds; j++)
 			keep[n++] = w->entries[i].fds[j];
+	for (unsigned int i = 0; i < GUARDIAN_LOANS; i++)
+		if (w->loans[i] >= 0)
+			keep[n++] = w->loans[i];
 	for (int fd = 0; fd < 3 && null >= 0; fd++)
 		if (!is_among(fd, keep, n))
 			(void)dup2(null, fd);
@@ -190,6 +196,39 @@ static int add(struct watch *w, const struct vigil_message *message, const int *
 	return 0;
 }
 
+static void take_back(struct watch *w, unsigned int loan)
+{
+	if (w->loans[loan] >= 0)
+		close(w->loans[loan]);
+	w->loans[loan] = -1;
+}
+
+static int lend(struct watch *w, unsigned int loan, const int *fds, unsigned int n_fds)
+{
+	if (n_fds != 1 || loan >= GUARDIAN_LOANS)
+		return -EBADMSG;
+	take_back(w, loan);
+	w->loans[loan] = fds[0];
+	return 0;
+}
+
+/* What is carried out on a loan, and was not sent yet. 0: nothing. */
+static uint64_t pledged(const struct watch *w, unsigned int loan)
+{
+	return w->loans[loan] < 0
+		       ? 0
+		       : atomic_load_explicit(&w->vigil->page->pledged[loan], memory_order_acquire);
+}
+
+static bool holds_something(const struct watch *w)
+{
+	bool holds = w->n > 0;
+
+	for (unsigned int i = 0; i < GUARDIAN_LOANS; i++)
+		holds |= pledged(w, i) != 0;
+	return holds;
+}
+
 /* One message: 1, 0 when there is none, -ECANCELED for the order to end, -errno. */
 static int receive(struct watch *w)
 {
@@ -226,26 +265,38 @@ static int receive(struct watch *w)
 		return -ECANCELED;
 	if (message.kind == VIGIL_ADD)
 		return add(w, &message, fds, n_fds) < 0 ? -ENOSPC : 1;
+	if (message.kind == VIGIL_LEND)
+		return lend(w, message.slot, fds, n_fds) < 0 ? -EBADMSG : 1;
 	if (message.kind == VIGIL_DROP)
 		drop(w, message.claim_id);
+	else if (message.kind == VIGIL_RETURN && message.slot < GUARDIAN_LOANS)
+		take_back(w, message.slot);
 	return 1;
 }
 
 /* --- undoing ---------------------------------------------------------------------------------- */
+
+static bool thaw(int freeze_fd)
+{
+	int r = freezer_write(freeze_fd, false);
+
+	return r == 0 || r == -ENODEV;
+}
 
 static bool let_go(const struct entry *e)
 {
 	int r;
 
 	if (e->target_kind == TARGET_CGROUP)
-		r = freezer_write(e->fds[0], false);
-	else
-		r = pidfd_send_signal(e->fds[0], SIGCONT, NULL, 0) < 0 ? -errno : 0;
-	return r == 0 || r == -ENODEV || r == -ESRCH;
+		return thaw(e->fds[0]);
+	r = pidfd_send_signal(e->fds[0], SIGCONT, NULL, 0) < 0 ? -errno : 0;
+	return r == 0 || r == -ESRCH;
 }
 
 static void undo_all(struct watch *w)
 {
+	for (unsigned int i = 0; i < GUARDIAN_LOANS; i++)
+		w->loan_failed[i] = pledged(w, i) && !thaw(w->loans[i]);
 	for (unsigned int i = w->n; i-- > 0;)
 		w->entries[i].failed = !let_go(&w->entries[i]);
 	/* Inner shells before outer ones, and all of them after their children. */
@@ -265,6 +316,9 @@ static void empty_ledger(const struct watch *w, bool read_all)
 		keep[i] = !read_all || ledger_was_left(w->vigil->options->ledger, i);
 	for (unsigned int i = 0; i < w->n; i++)
 		keep[w->entries[i].slot] = w->entries[i].failed;
+	for (unsigned int i = 0; i < GUARDIAN_LOANS; i++)
+		if (w->loan_failed[i])
+			keep[w->vigil->page->pledged_slot[i] % CLAIM_MAX] = true;
 	(void)ledger_empty(w->vigil->options->ledger, keep);
 }
 
@@ -303,14 +357,18 @@ static bool is_silent(struct watch *w)
 	return w->silent_ns >= w->vigil->options->silence_ns;
 }
 
-/* Milliseconds until the next look at the heart-beat; for ever while nothing is claimed. */
+/* Milliseconds until the next look at the heart-beat. While nothing is claimed there is none to
+ * look for, but nothing announces a pledge: it is looked for now and then. */
 static int patience_ms(const struct watch *w)
 {
 	uint64_t step = w->vigil->options->silence_ns / VIGIL_LOOKS;
 	uint64_t passed = monotonic_ns() - w->looked_ns;
+	bool has_loans = false;
 
-	if (w->n == 0)
-		return -1;
+	for (unsigned int i = 0; i < GUARDIAN_LOANS; i++)
+		has_loans |= w->loans[i] >= 0;
+	if (!holds_something(w))
+		return has_loans ? (int)(w->vigil->options->silence_ns / NSEC_PER_MSEC) : -1;
 	return passed >= step ? 0 : (int)((step - passed) / NSEC_PER_MSEC) + 1;
 }
 
@@ -339,7 +397,7 @@ static int watch_over(struct watch *w)
 			undo_all(w);
 			p[1].fd = -1;
 		}
-		if (w->n > 0 && is_silent(w)) {
+		if (holds_something(w) && is_silent(w)) {
 			(void)pidfd_send_signal(w->vigil->agent, SIGKILL, NULL, 0);
 			/* At once, for it may hang in the kernel; and again when it is dead. */
 			undo_all(w);
@@ -381,6 +439,7 @@ static int inherit(struct watch *w)
 		if (r < 0)
 			return r;
 	}
+	memcpy(w->loans, vigil->loans, sizeof(w->loans));
 	return 0;
 }
 

@@ -18,6 +18,8 @@ enum vigil_kind {
 	VIGIL_READY, /* guardian to agent, once: it stands */
 	VIGIL_ADD,   /* with 1 to VIGIL_FDS descriptors */
 	VIGIL_DROP,
+	VIGIL_LEND,   /* with one descriptor; `slot` is the number of the loan */
+	VIGIL_RETURN, /* of that loan */
 	VIGIL_STOP,
 };
 
@@ -33,6 +35,10 @@ struct vigil_message {
 struct vigil_page {
 	_Atomic uint64_t agent_beats;
 	_Atomic uint64_t guardian_beats;
+	/* By loan: the id of the claim that is being carried out on it, and its place in the
+	 * ledger; 0 once the guardian was sent the claim, and otherwise. */
+	_Atomic uint64_t pledged[GUARDIAN_LOANS];
+	_Atomic uint32_t pledged_slot[GUARDIAN_LOANS];
 };
 
 struct vigil {
@@ -42,6 +48,7 @@ struct vigil {
 	const struct guardian_options *options;
 	const struct guardian_grip *grips; /* that it begins with */
 	unsigned int n_grips;
+	const int *loans; /* GUARDIAN_LOANS of them; -1: none */
 };
 
 /* The order to add this claim. -EINVAL: it is not in the ledger, or has no descriptors. */
