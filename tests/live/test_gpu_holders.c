@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -35,6 +36,30 @@ static int open_it(const char *node, int *held, int peer)
 	(void)peer;
 	held[0] = open(node, O_RDWR | O_CLOEXEC);
 	return held[0] < 0 ? -errno : held[0];
+}
+
+/* While the test walks. */
+static int open_it_in_a_moment(const char *node, int *held, int peer)
+{
+	usleep(500);
+	return open_it(node, held, peer);
+}
+
+/* Everyone's walk comes by all of them. */
+static int open_many_others(const char *node, int *held, int peer)
+{
+	int null = open("/dev/null", O_RDONLY), r;
+	struct rlimit many;
+
+	(void)node;
+	(void)held;
+	(void)peer;
+	r = getrlimit(RLIMIT_NOFILE, &many);
+	many.rlim_cur = many.rlim_max;
+	r |= setrlimit(RLIMIT_NOFILE, &many);
+	for (rlim_t i = 100; r == 0 && i < many.rlim_max && i < 30000; i++)
+		r = dup(null) < 0 ? -errno : 0;
+	return r;
 }
 
 static int dup_it(const char *node, int *held, int peer)
@@ -285,6 +310,56 @@ static void start_pair(struct gpu_fixture *f, struct actor *a, struct actor *b, 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	actor_start(f, a, pair[0]);
 	actor_start(f, b, pair[1]);
+}
+
+struct closing {
+	struct gpu_fixture *f;
+	pid_t pid;
+};
+
+static bool has_let_go(void *arg)
+{
+	struct closing *closing = arg;
+
+	assert_int_equal(gpu_settle(closing->f->gpu, false), 0);
+	return !gpu_fixture_holder(closing->f, closing->pid);
+}
+
+/* It is told of while a walk is under way that was too early to find it. */
+static void an_opener_in_the_midst_of_a_walk_is_kept(void **state)
+{
+	struct gpu_fixture *f = *state;
+	struct closing closing = { .f = f };
+	struct actor crowd, actor;
+	unsigned int amid = 0;
+	int answer;
+
+	/* A walk goes by pid: past the one, and then it is busy with the other. */
+	actor_start(f, &actor, -1);
+	closing.pid = actor.pid;
+	actor_start(f, &crowd, -1);
+	assert_int_equal(actor_do(&crowd, open_many_others), 0);
+	for (unsigned int i = 0; i < 100; i++) {
+		uint64_t begun = monotonic_ns();
+
+		actor_begin(&actor, open_it_in_a_moment);
+		assert_int_equal(gpu_settle(f->gpu, true), 0);
+		if (f->opened > i) {
+			amid += f->last.time_ns > begun;
+			assert_non_null(gpu_fixture_holder(f, actor.pid));
+		}
+		assert_int_equal(read(actor.fd, &answer, sizeof(answer)), sizeof(answer));
+		assert_int_equal(gpu_dispatch(f->gpu), 0);
+		assert_int_equal(f->opened, i + 1);
+		assert_non_null(gpu_fixture_holder(f, actor.pid));
+		gpu_fixture_settle(f);
+		assert_non_null(gpu_fixture_holder(f, actor.pid));
+		assert_int_equal(actor_do(&actor, close_it), 0);
+		assert_true(live_until(has_let_go, &closing, 2000));
+	}
+	assert_true(amid > 0);
+	actor_end(&actor);
+	actor_end(&crowd);
 }
 
 struct handover {
@@ -742,6 +817,7 @@ int main(void)
 	ADD(a_holder_from_before_the_start_is_found_and_is_no_open);
 	ADD(a_child_of_a_holder_is_found_without_looking_at_everyone);
 	ADD(a_grandchild_forked_at_once_is_found_too);
+	ADD(an_opener_in_the_midst_of_a_walk_is_kept);
 	ADD(a_passed_descriptor_makes_a_holder_and_no_open);
 	ADD(a_descriptor_taken_by_pidfd_getfd_makes_a_holder);
 	ADD(a_thread_with_descriptors_of_its_own_makes_its_process_a_holder);

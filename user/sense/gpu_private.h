@@ -33,6 +33,7 @@ struct gpu_hold {
 	bool fresh;	      /* not yet told as GPU_HELD */
 	bool written;	      /* is in the pinned map */
 	uint64_t generation;  /* of the last walk that found it */
+	uint64_t told_in;     /* the walk that had begun when its last open was announced */
 	uint64_t doubtful_ns; /* before this an open is believed without a descriptor */
 	uint32_t new_files;   /* that walks found first, not yet credited */
 };
@@ -52,6 +53,7 @@ struct gpu_look {
 	uint32_t attempts; /* opens that may still show up */
 	bool leaving;	   /* over as soon as it holds nothing */
 	bool early;	   /* the open was announced before its descriptor: over with the time */
+	uint64_t told_in;  /* the walk that had begun when it was asked for: too early for it */
 	uint64_t until_ns; /* at least one walk, then until this time */
 };
 
@@ -94,8 +96,9 @@ struct gpu_sense {
 	struct gpu_look looks[GPU_LOOKS];
 	unsigned int n_looks;
 	uint64_t everywhere_until_ns; /* somebody unknown may hold one */
-	uint64_t generation;
-	bool baseline; /* everyone was walked once: what is found from now on is new */
+	uint64_t everywhere_told_in;
+	uint64_t generation; /* the number of the last walk that has begun */
+	bool baseline;	     /* everyone was walked once: what is found from now on is new */
 };
 
 /* gpu_rungs.c: the ladder. Opens the first rung that proves itself, or the forced one. */

@@ -26,12 +26,14 @@ void gpu_look_at(struct gpu_sense *gpu, const struct gpu_look *look)
 		    known->leaving != look->leaving)
 			continue;
 		known->attempts += look->attempts;
+		known->told_in = gpu->generation;
 		if (known->until_ns < look->until_ns)
 			known->until_ns = look->until_ns;
 		return;
 	}
 	if (gpu->n_looks < GPU_LOOKS) {
-		gpu->looks[gpu->n_looks++] = *look;
+		gpu->looks[gpu->n_looks] = *look;
+		gpu->looks[gpu->n_looks++].told_in = gpu->generation;
 		return;
 	}
 	/* Walks over everyone find who holds what; that it was an open, they cannot tell. */
@@ -39,6 +41,7 @@ void gpu_look_at(struct gpu_sense *gpu, const struct gpu_look *look)
 		gpu_count_full(gpu, CULPRIT_GPU_TABLE_LOOK);
 	if (gpu->everywhere_until_ns < look->until_ns || !gpu->everywhere_until_ns)
 		gpu->everywhere_until_ns = look->until_ns ? look->until_ns : 1;
+	gpu->everywhere_told_in = gpu->generation;
 }
 
 bool gpu_unsettled(const struct gpu_sense *gpu)
@@ -241,11 +244,14 @@ static void count_holders(struct gpu_sense *gpu)
 			gpu_write_device(gpu, i);
 }
 
-/* The walk is over: who was not found has gone, unless its open has only just been announced. */
+/* The walk is over: who was not found has gone, unless its open has only just been announced, or
+ * was announced when the walk may have been past it. */
 static void drop_absent(struct gpu_sense *gpu, uint64_t now)
 {
 	for (unsigned int i = gpu->n_holders; i-- > 0;) {
 		if (gpu->holds[i].generation == gpu->generation)
+			continue;
+		if (gpu->holds[i].told_in == gpu->generation)
 			continue;
 		if (now < gpu->holds[i].doubtful_ns)
 			continue;
@@ -273,6 +279,8 @@ static void tell_present(struct gpu_sense *gpu, uint64_t now)
 
 static bool look_is_over(const struct gpu_sense *gpu, const struct gpu_look *look, uint64_t now)
 {
+	if (look->told_in == gpu->generation)
+		return false;
 	if (now >= look->until_ns)
 		return true;
 	if (look->leaving)
@@ -291,7 +299,7 @@ static void end_looks(struct gpu_sense *gpu, uint64_t now)
 			gpu->looks[kept++] = gpu->looks[i];
 	}
 	gpu->n_looks = kept;
-	if (now >= gpu->everywhere_until_ns)
+	if (now >= gpu->everywhere_until_ns && gpu->everywhere_told_in != gpu->generation)
 		gpu->everywhere_until_ns = 0;
 }
 
