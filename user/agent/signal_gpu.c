@@ -24,12 +24,46 @@ static bool needs_exe(const struct pattern_list *list)
 	return false;
 }
 
+/* A process that ends gives its program back before its descriptors. Then its name has to do, which
+ * the kernel takes from the program's. */
+static bool ignored_by_name(const struct pattern_list *list, const struct subject *subject)
+{
+	char name[PATTERN_COMM_MAX + 1];
+
+	for (unsigned int i = 0; i < list->count; i++) {
+		const char *slash = strrchr(list->patterns[i].text, '/');
+		const struct pattern comm = { .kind = PATTERN_COMM, .text = name };
+
+		if (list->patterns[i].kind != PATTERN_EXE || !slash)
+			continue;
+		snprintf(name, sizeof(name), "%s", slash + 1);
+		if (pattern_matches(&comm, subject))
+			return true;
+	}
+	return false;
+}
+
+static bool is_ignored(const struct pattern_list *list, const struct culprit_task *task,
+		       struct subject *subject)
+{
+	char exe[PATH_MAX];
+
+	if (needs_exe(list)) {
+		if (proc_read_exe((pid_t)task->tgid, exe, sizeof(exe)) == 0)
+			subject->exe = exe;
+		else if (ignored_by_name(list, subject))
+			return true;
+	}
+	return pattern_list_match(list, subject);
+}
+
 /* Is it someone who counts: not the target itself, not to be ignored, of the kind that is asked
- * for? */
+ * for? Nor is it somebody whose cgroup is gone: that had to be left first, and who it was of the
+ * target's or of the ignored, nobody can tell any more. */
 static bool counts(struct agent *a, const struct agent_policy *p, const struct culprit_task *task,
 		   uint32_t uid, int kind)
 {
-	char path[PATH_MAX], exe[PATH_MAX];
+	char path[PATH_MAX];
 	struct subject subject = { .comm = task->comm, .known_ids = true, .uid = uid };
 	const struct tree_node *node = a->tree ? tree_find(a->tree, task->cgroup) : NULL;
 
@@ -37,13 +71,12 @@ static bool counts(struct agent *a, const struct agent_policy *p, const struct c
 		subject.cgroup_path = node->path;
 	else if (cgroupfs_path_of(&a->cgroups, task->cgroup, path, sizeof(path)) == 0)
 		subject.cgroup_path = path;
-	for (unsigned int t = 0; subject.cgroup_path && t < p->config->n_targets; t++)
+	else
+		return false;
+	for (unsigned int t = 0; t < p->config->n_targets; t++)
 		if (workload_contains(&a->workloads[p->config->targets[t]], subject.cgroup_path))
 			return false;
-	if (needs_exe(&p->config->ignore) &&
-	    proc_read_exe((pid_t)task->tgid, exe, sizeof(exe)) == 0)
-		subject.exe = exe;
-	if (pattern_list_match(&p->config->ignore, &subject))
+	if (is_ignored(&p->config->ignore, task, &subject))
 		return false;
 	switch (p->config->users) {
 	case GPU_USERS_COMPUTE:

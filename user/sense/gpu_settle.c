@@ -214,23 +214,35 @@ static void forget_process(struct gpu_sense *gpu, uint32_t tgid)
 		__atomic_fetch_sub(&gpu->bpf->bss->holding_count, 1, __ATOMIC_RELAXED);
 }
 
-/* Takes a holder out of the table (its slot is filled by the last one) and says so. */
-static void remove_holder(struct gpu_sense *gpu, unsigned int slot, uint64_t now)
+/* Takes a holder out of the table: it changes places with the last one, and stays behind the end
+ * until tell_gone(). */
+static void remove_holder(struct gpu_sense *gpu, unsigned int slot)
 {
 	struct gpu_holder gone = gpu->holders[slot];
+	struct gpu_hold hold = gpu->holds[slot];
 	const struct gpu_device *device = &gpu->slots[gone.device].device;
 	struct culprit_gpu_hold key = { gone.task.tgid, { device->major, device->minor } };
-	bool known = !gpu->holds[slot].fresh;
 
-	if (gpu->holds[slot].written)
+	if (hold.written)
 		(void)bpf_map_delete_elem(bpf_map__fd(gpu->bpf->maps.gpu_holder), &key);
 	gpu->n_holders--;
 	gpu->holders[slot] = gpu->holders[gpu->n_holders];
 	gpu->holds[slot] = gpu->holds[gpu->n_holders];
-	gpu_reindex_holders(gpu);
+	gpu->holders[gpu->n_holders] = gone;
+	gpu->holds[gpu->n_holders] = hold;
 	forget_process(gpu, gone.task.tgid);
-	if (known)
-		gpu_tell(gpu, GPU_RELEASED, &gone, now);
+}
+
+/* Says who was taken out of the table, which had `before` holders. Whoever is told looks at the
+ * table, so those that went at the same time must not be in it any more. */
+static void tell_gone(struct gpu_sense *gpu, unsigned int before, uint64_t now)
+{
+	if (gpu->n_holders == before)
+		return;
+	gpu_reindex_holders(gpu);
+	for (unsigned int i = before; i-- > gpu->n_holders;)
+		if (!gpu->holds[i].fresh)
+			gpu_tell(gpu, GPU_RELEASED, &gpu->holders[i], now);
 }
 
 static void count_holders(struct gpu_sense *gpu)
@@ -248,15 +260,18 @@ static void count_holders(struct gpu_sense *gpu)
  * was announced when the walk may have been past it. */
 static void drop_absent(struct gpu_sense *gpu, uint64_t now)
 {
-	for (unsigned int i = gpu->n_holders; i-- > 0;) {
+	unsigned int before = gpu->n_holders;
+
+	for (unsigned int i = before; i-- > 0;) {
 		if (gpu->holds[i].generation == gpu->generation)
 			continue;
 		if (gpu->holds[i].told_in == gpu->generation)
 			continue;
 		if (now < gpu->holds[i].doubtful_ns)
 			continue;
-		remove_holder(gpu, i, now);
+		remove_holder(gpu, i);
 	}
+	tell_gone(gpu, before, now);
 }
 
 static void tell_present(struct gpu_sense *gpu, uint64_t now)
@@ -327,11 +342,12 @@ static void sweep_marks(struct gpu_sense *gpu, uint64_t now)
 
 void gpu_release_device(struct gpu_sense *gpu, uint32_t device)
 {
-	uint64_t now = monotonic_ns();
+	unsigned int before = gpu->n_holders;
 
-	for (unsigned int i = gpu->n_holders; i-- > 0;)
+	for (unsigned int i = before; i-- > 0;)
 		if (gpu->holders[i].device == device)
-			remove_holder(gpu, i, now);
+			remove_holder(gpu, i);
+	tell_gone(gpu, before, monotonic_ns());
 }
 
 int gpu_settle(struct gpu_sense *gpu, bool everyone)

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The signal `gpu`: who counts as a user of the device, and from when. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "lib/cleanup.h"
+#include "lib/clock.h"
+#include "live.h"
+#include "stand_in.h"
+
+#define CROWD 12
+
+static char node[256];
+
+static int setup(void **state)
+{
+	if (live_setup(state) < 0)
+		return -1;
+	live_cgroup("job");
+	live_cgroup("user");
+	live_fork("job", load_sleep, NULL);
+	snprintf(node, sizeof(node), "%s/gpu0", live_nodedir());
+	stand_in_node(node);
+	return 0;
+}
+
+/* "wanted" freezes the job; `more` are lines of the policy. */
+static void start(const char *agent, const char *more)
+{
+	char config[1024];
+
+	snprintf(config, sizeof(config),
+		 "%s[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
+		 "grace = 300ms\naction = freeze\ntarget = job\n%s",
+		 agent, node, more);
+	agent_start(config);
+}
+
+static int open_and_hold(void *unused)
+{
+	int fd = open(node, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? 1 : load_sleep(unused);
+}
+
+static json_t *ask(const char *method, const char *member)
+{
+	char error[128];
+	json_t *reply = agent_call(method, NULL, error, sizeof(error)), *part;
+
+	if (!reply)
+		fail_msg("%s: %s", method, error);
+	part = json_incref(json_object_get(reply, member));
+	json_decref(reply);
+	return part;
+}
+
+/* --- who does not count ------------------------------------------------------------------------
+ */
+
+static bool has_holders(void *n)
+{
+	json_t *top = ask("GetTop", "top");
+	const json_t *gpu = json_array_get(json_object_get(top, "gpus"), 0);
+	bool has = json_array_size(json_object_get(gpu, "holders")) == (uintptr_t)n;
+
+	json_decref(top);
+	return has;
+}
+
+/* Many at once, so that some have ended when the end of the others is told. */
+static void a_crowd_comes_and_goes(const char *cgroup)
+{
+	pid_t pids[CROWD];
+
+	(void)live_cgroup(cgroup);
+	for (unsigned int i = 0; i < CROWD; i++)
+		pids[i] = live_fork(cgroup, open_and_hold, NULL);
+	assert_true(live_until(has_holders, (void *)(uintptr_t)CROWD, 5000));
+	for (unsigned int i = 0; i < CROWD; i++)
+		kill(pids[i], SIGKILL);
+	for (unsigned int i = 0; i < CROWD; i++)
+		live_kill(pids[i]);
+	live_rmdir(cgroup);
+	assert_true(live_until(has_holders, NULL, 5000));
+}
+
+static void nobody_counts(const char *policy, const char *cgroup)
+{
+	start("", policy);
+	for (unsigned int i = 0; i < 5; i++)
+		a_crowd_comes_and_goes(cgroup);
+	assert_int_equal(agent_count_events("frozen", NULL), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
+static void the_end_of_those_ignored_by_cgroup_begins_nothing(void **state)
+{
+	char ignore[128];
+
+	(void)state;
+	snprintf(ignore, sizeof(ignore), "ignore = cgroup:%s/monitors\n", live_root());
+	nobody_counts(ignore, "monitors");
+}
+
+static void the_end_of_those_ignored_by_program_begins_nothing(void **state)
+{
+	char exe[PATH_MAX], ignore[PATH_MAX + 32];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+	(void)state;
+	assert_true(n > 0);
+	exe[n] = '\0';
+	snprintf(ignore, sizeof(ignore), "ignore = exe:%s\n", exe);
+	nobody_counts(ignore, "user/x");
+}
+
+static void the_end_of_the_targets_own_processes_begins_nothing(void **state)
+{
+	(void)state;
+	nobody_counts("", "job/inner");
+}
+
+int main(void)
+{
+#define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
+	const struct CMUnitTest tests[] = {
+		T(the_end_of_those_ignored_by_cgroup_begins_nothing),
+		T(the_end_of_those_ignored_by_program_begins_nothing),
+		T(the_end_of_the_targets_own_processes_begins_nothing),
+	};
+
+	cmocka_set_test_filter(getenv("CULPRIT_TEST_FILTER"));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
