@@ -132,6 +132,61 @@ static void the_end_of_the_targets_own_processes_begins_nothing(void **state)
 	nobody_counts("", "job/inner");
 }
 
+/* --- from when ---------------------------------------------------------------------------------
+ */
+
+/* No pulse comes to its help, and the holder is named though nobody opened anything just now. */
+static void a_holder_counts_when_hold_is_over_and_not_later(void **state)
+{
+	uint64_t opened, frozen;
+	json_t *event;
+	pid_t user;
+
+	(void)state;
+	start("pulse = 3s\n", "hold = 700ms\n");
+	for (unsigned int i = 0; i < 3; i++) {
+		opened = monotonic_ns();
+		user = live_fork("user", open_and_hold, NULL);
+		event = agent_wait_event("frozen", "wanted", 10000);
+		frozen = monotonic_ns();
+		assert_true(frozen - opened >= 700 * NSEC_PER_MSEC);
+		assert_true(frozen - opened < 1000 * NSEC_PER_MSEC);
+		assert_int_equal(json_integer_value(json_object_get(
+					 json_object_get(event, "offender"), "pid")),
+				 user);
+		json_decref(event);
+		live_kill(user);
+		json_decref(agent_wait_event("thawed", "wanted", 5000));
+	}
+	assert_int_equal(agent_stop(), 0);
+}
+
+static int open_again_and_again(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		close(open(node, O_RDWR | O_CLOEXEC));
+		usleep(500);
+	}
+	return 0;
+}
+
+static void those_who_do_not_keep_it_for_so_long_do_not_count(void **state)
+{
+	(void)state;
+	start("", "hold = 700ms\n");
+	live_fork("user", open_again_and_again, NULL);
+	for (unsigned int i = 0; i < 4; i++) {
+		pid_t user = live_fork("user", open_and_hold, NULL);
+
+		usleep(400 * 1000);
+		live_kill(user);
+	}
+	usleep(1000 * 1000);
+	assert_int_equal(agent_count_events("frozen", NULL), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
@@ -139,6 +194,8 @@ int main(void)
 		T(the_end_of_those_ignored_by_cgroup_begins_nothing),
 		T(the_end_of_those_ignored_by_program_begins_nothing),
 		T(the_end_of_the_targets_own_processes_begins_nothing),
+		T(a_holder_counts_when_hold_is_over_and_not_later),
+		T(those_who_do_not_keep_it_for_so_long_do_not_count),
 	};
 
 	cmocka_set_test_filter(getenv("CULPRIT_TEST_FILTER"));

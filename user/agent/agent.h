@@ -104,7 +104,8 @@ struct agent_policy {
 	bool has_offender;
 	struct target offender;
 	char device[64];
-	uint64_t devices;	       /* gpu: which of the sense's devices are meant, by index */
+	uint64_t devices;     /* gpu: which of the sense's devices are meant, by index */
+	uint64_t hold_due_ns; /* gpu: when `hold` is over for the next holder; 0: for none */
 	struct thrash_verdict verdict; /* thrash: of the last two looks */
 	bool told_nobody;	       /* thrash: that nobody may be acted on, since it was quiet */
 	struct event_evidence evidence; /* of the last beginning */

@@ -93,39 +93,57 @@ static bool is_ours(const struct agent_policy *p, uint32_t device)
 	return device < 64 && (p->devices & (1ULL << device));
 }
 
+static void note_user(struct agent *a, struct agent_policy *p, uint32_t index,
+		      const struct culprit_task *task)
+{
+	const struct gpu_device *device = gpu_device(a->gpu, index);
+
+	p->has_offender = true;
+	p->offender = (struct target){
+		.kind = TARGET_PROCESS,
+		.cgroup = task->cgroup,
+		.pid = (pid_t)task->tgid,
+		.start_time_ns = task->start_time_ns,
+	};
+	memcpy(p->offender.comm, task->comm, sizeof(p->offender.comm));
+	snprintf(p->device, sizeof(p->device), "%s", device ? device->path : "");
+}
+
+/* Not yet: then when? */
+static bool is_due(struct agent_policy *p, const struct gpu_holder *holder, uint64_t now)
+{
+	uint64_t due = holder->since_ns + p->config->hold_ns;
+
+	if (now >= due)
+		return true;
+	if (!p->hold_due_ns || due < p->hold_due_ns)
+		p->hold_due_ns = due;
+	return false;
+}
+
 double gpu_signal_value(struct agent *a, struct agent_policy *p)
 {
-	const struct gpu_holder *holders;
+	const struct gpu_holder *holders, *longest = NULL;
 	unsigned int n, value = 0;
 	uint64_t now = monotonic_ns();
 
+	p->hold_due_ns = 0;
 	if (!a->gpu)
 		return 0;
 	n = gpu_holders(a->gpu, &holders);
 	for (unsigned int i = 0; i < n; i++) {
 		const struct gpu_holder *h = &holders[i];
 
-		if (is_ours(p, h->device) && now >= h->since_ns + p->config->hold_ns &&
-		    counts(a, p, &h->task, h->uid, (int)h->kind))
-			value++;
+		if (!is_ours(p, h->device) || !is_due(p, h, now) ||
+		    !counts(a, p, &h->task, h->uid, (int)h->kind))
+			continue;
+		value++;
+		if (!longest || h->since_ns < longest->since_ns)
+			longest = h;
 	}
+	if (longest && !policy_holds(p))
+		note_user(a, p, longest->device, &longest->task);
 	return value;
-}
-
-static void note_opener(struct agent *a, struct agent_policy *p, const struct gpu_change *change)
-{
-	const struct gpu_device *device = gpu_device(a->gpu, change->device);
-
-	p->record_ns = change->time_ns;
-	p->has_offender = true;
-	p->offender = (struct target){
-		.kind = TARGET_PROCESS,
-		.cgroup = change->task.cgroup,
-		.pid = (pid_t)change->task.tgid,
-		.start_time_ns = change->task.start_time_ns,
-	};
-	memcpy(p->offender.comm, change->task.comm, sizeof(p->offender.comm));
-	snprintf(p->device, sizeof(p->device), "%s", device ? device->path : "");
 }
 
 /* The hot path of this signal: an open is news even when it is closed again before anyone looks. */
@@ -141,11 +159,14 @@ void gpu_signal_change(void *agent, const struct gpu_change *change)
 		if (p->config->signal != SIGNAL_GPU || p->paused || !is_ours(p, change->device))
 			continue;
 		value = gpu_signal_value(a, p);
-		if (change->news == GPU_OPENED && value < 1 && p->config->hold_ns == 0 &&
-		    counts(a, p, &change->task, change->uid, (int)change->kind))
-			value = 1;
-		if (value >= 1 && !policy_holds(p))
-			note_opener(a, p, change);
+		p->record_ns = 0;
+		if (change->news == GPU_OPENED && p->config->hold_ns == 0 &&
+		    counts(a, p, &change->task, change->uid, (int)change->kind)) {
+			value = value < 1 ? 1 : value;
+			p->record_ns = change->time_ns;
+			if (!policy_holds(p))
+				note_user(a, p, change->device, &change->task);
+		}
 		policy_look(a, p, value, now);
 	}
 }
@@ -183,12 +204,23 @@ void gpu_signal_build(struct agent *a)
 		(void)gpu_settle(a->gpu, true);
 }
 
-/* From the last look, not from now: what comes between two of them must not put off the next. */
 uint64_t gpu_signal_next_ns(const struct agent *a)
 {
-	if (!a->gpu || !a->gpu_wanted || !gpu_unsettled(a->gpu))
-		return UINT64_MAX;
-	return a->last_settle_ns + UNSETTLED_NS;
+	uint64_t next = UINT64_MAX;
+
+	if (!a->gpu || !a->gpu_wanted)
+		return next;
+	/* From the last look, not from now: what comes between two of them must not put off the
+	 * next. */
+	if (gpu_unsettled(a->gpu))
+		next = a->last_settle_ns + UNSETTLED_NS;
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		uint64_t due = a->policies[i].hold_due_ns;
+
+		if (due && due < next && !a->policies[i].paused)
+			next = due;
+	}
+	return next;
 }
 
 void gpu_signal_tick(struct agent *a, uint64_t now_ns)

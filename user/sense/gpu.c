@@ -93,6 +93,8 @@ static void take_open(struct gpu_sense *gpu, const struct culprit_gpu_record *re
 	told.kind = gpu_kind(gpu_roles_of(gpu, &record->task));
 	if (slot != GPU_NOBODY) {
 		gpu->holders[slot].kind = told.kind;
+		if (gpu->holds[slot].told_in != gpu->generation)
+			gpu->holds[slot].told_ns = record->time_ns;
 		gpu->holds[slot].told_in = gpu->generation;
 		gpu->holds[slot].doubtful_ns = look.until_ns;
 	}

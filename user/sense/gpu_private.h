@@ -34,6 +34,7 @@ struct gpu_hold {
 	bool written;	      /* is in the pinned map */
 	uint64_t generation;  /* of the last walk that found it */
 	uint64_t told_in;     /* the walk that had begun when its last open was announced */
+	uint64_t told_ns;     /* the first one announced since that walk began */
 	uint64_t doubtful_ns; /* before this an open is believed without a descriptor */
 	uint32_t new_files;   /* that walks found first, not yet credited */
 };

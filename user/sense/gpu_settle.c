@@ -265,8 +265,11 @@ static void drop_absent(struct gpu_sense *gpu, uint64_t now)
 	for (unsigned int i = before; i-- > 0;) {
 		if (gpu->holds[i].generation == gpu->generation)
 			continue;
-		if (gpu->holds[i].told_in == gpu->generation)
+		if (gpu->holds[i].told_in == gpu->generation) {
+			/* It had closed it, or it would have been found. */
+			gpu->holders[i].since_ns = gpu->holds[i].told_ns;
 			continue;
+		}
 		if (now < gpu->holds[i].doubtful_ns)
 			continue;
 		remove_holder(gpu, i);
