@@ -70,6 +70,27 @@ struct {
 	__type(value, struct mark);
 } marks SEC(".maps");
 
+/* How many records were sent since when, so that one process does not take the ring for itself, nor
+ * the agent's time. One that is forgotten sends some more. */
+struct teller {
+	u32 tgid;
+	u32 device;
+	u32 event;
+};
+
+struct told {
+	u64 since_ns;
+	u32 records;
+	u32 reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct teller);
+	__type(value, struct told);
+} told SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
@@ -121,19 +142,73 @@ static __always_inline void describe(struct culprit_task *out, struct task_struc
 	bpf_core_read(out->comm, sizeof(out->comm), &leader->comm);
 }
 
+/* False: enough of these were sent just now. The last one before that says so (*quiet_ns), and is
+ * never missing: who sees a full count sees it after the one who filled it. */
+static __always_inline bool may_tell(const struct culprit_gpu_record *what, u32 tgid, u64 now,
+				     u64 *quiet_ns)
+{
+	struct teller key = { .tgid = tgid, .device = what->device, .event = what->event };
+	struct told fresh = { .since_ns = now, .records = 1 };
+	struct told *known = bpf_map_lookup_elem(&told, &key);
+	u32 records;
+
+	*quiet_ns = 0;
+	if (!known) {
+		bpf_map_update_elem(&told, &key, &fresh, BPF_ANY);
+		return true;
+	}
+	if (now - known->since_ns >= CULPRIT_GPU_QUIET_NS) {
+		/* In this order: nobody sees the new time with the old count. */
+		known->records = 1;
+		barrier();
+		known->since_ns = now;
+		return true;
+	}
+	records = known->records + 1;
+	if (records > CULPRIT_GPU_RECORDS)
+		return false;
+	known->records = records;
+	if (records == CULPRIT_GPU_RECORDS)
+		*quiet_ns = known->since_ns + CULPRIT_GPU_QUIET_NS;
+	return true;
+}
+
 static __always_inline void send(const struct culprit_gpu_record *what, struct task_struct *task)
 {
-	struct culprit_gpu_record *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	struct culprit_gpu_record *record;
+	u64 now = bpf_ktime_get_ns(), quiet_ns;
 
+	if (!may_tell(what, BPF_CORE_READ(task, tgid), now, &quiet_ns))
+		return;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record) {
 		count_loss(gpu_record_dropped);
 		return;
 	}
 	*record = *what;
-	record->time_ns = bpf_ktime_get_ns();
+	record->time_ns = now;
+	record->quiet_ns = quiet_ns;
 	record->uid = BPF_CORE_READ(task, cred, uid.val);
 	describe(&record->task, task);
 	bpf_ringbuf_submit(record, BPF_RB_FORCE_WAKEUP);
+}
+
+static __always_inline bool holds(u32 tgid)
+{
+	return holding_count && bpf_map_lookup_elem(&holding, &tgid);
+}
+
+/* Its forks and its end are watched from now on; user space forgets it when it holds nothing. */
+static __always_inline void watch_process(u32 tgid)
+{
+	u32 one = 1;
+
+	if (bpf_map_lookup_elem(&holding, &tgid))
+		return;
+	if (bpf_map_update_elem(&holding, &tgid, &one, BPF_NOEXIST) == 0)
+		__sync_fetch_and_add(&holding_count, 1);
+	else if (!bpf_map_lookup_elem(&holding, &tgid))
+		count_loss(gpu_holding_full);
 }
 
 static __always_inline void opened(struct task_struct *task, struct file *file)
@@ -148,6 +223,9 @@ static __always_inline void opened(struct task_struct *task, struct file *file)
 	__sync_fetch_and_add(&device->opens, 1);
 	if (index < CULPRIT_GPU_DEVICES)
 		__sync_fetch_and_add(&opens[index], 1);
+	/* Whoever forks at once hands it on before any walk can come by. */
+	if (index != CULPRIT_GPU_PROBE)
+		watch_process(BPF_CORE_READ(task, tgid));
 	record.device = index;
 	record.opens = device->opens;
 	record.holders = device->holders;
@@ -332,11 +410,6 @@ int BPF_PROG(leave_open, const void *path, struct file *file, int result)
 	return 0;
 }
 
-static __always_inline bool holds(u32 tgid)
-{
-	return holding_count && bpf_map_lookup_elem(&holding, &tgid);
-}
-
 /* The last reference to an open character device is gone (fs/file_table.c, __fput); other files do
  * not come here. */
 SEC("?fentry/cdev_put")
@@ -362,7 +435,7 @@ int hint_fork(struct bpf_raw_tracepoint_args *ctx)
 		.device = CULPRIT_GPU_NO_DEVICE,
 	};
 	struct task_struct *child = (void *)ctx->args[1];
-	u32 parent, tgid, one = 1;
+	u32 parent, tgid;
 
 	if (!holding_count)
 		return 0;
@@ -370,10 +443,7 @@ int hint_fork(struct bpf_raw_tracepoint_args *ctx)
 	tgid = BPF_CORE_READ(child, tgid);
 	if (tgid == parent || !holds(parent))
 		return 0;
-	if (bpf_map_update_elem(&holding, &tgid, &one, BPF_NOEXIST) == 0)
-		__sync_fetch_and_add(&holding_count, 1);
-	else if (!bpf_map_lookup_elem(&holding, &tgid))
-		count_loss(gpu_holding_full);
+	watch_process(tgid);
 	send(&record, child);
 	return 0;
 }

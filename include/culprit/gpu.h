@@ -88,6 +88,13 @@ enum culprit_gpu_table {
 /* Index of the device by which a source proves itself: only the agent's own opens of it count. */
 #define CULPRIT_GPU_PROBE     0xfffffffeU
 
+/* So many records of one kind are sent of a process and a device in so long a time. What comes
+ * beyond is counted, and to be looked for when the time is over. */
+#define CULPRIT_GPU_RECORDS  32
+#define CULPRIT_GPU_QUIET_NS 10000000ULL
+/* UNRESOLVED, for a number that nobody knows. */
+#define CULPRIT_GPU_MANY     (1U << 20)
+
 struct culprit_gpu_record {
 	__u32 event;   /* enum culprit_gpu_event */
 	__u32 device;  /* index, or CULPRIT_GPU_NO_DEVICE */
@@ -99,6 +106,7 @@ struct culprit_gpu_record {
 	__u64 file;	/* which open file; equal for all descriptors that share it */
 	__u32 attempts; /* UNRESOLVED: opens that may come of it */
 	__u32 soon;	/* UNRESOLVED: not yet open when this was sent */
+	__u64 quiet_ns; /* the last record of its kind before this time; 0: others may follow */
 };
 
 /* One open file of a watched device, as the iterator writes it. */
@@ -113,7 +121,7 @@ CULPRIT_ASSERT_SIZE(struct culprit_gpu_number, 8);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_device, 88);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_hold, 12);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_holder, 56);
-CULPRIT_ASSERT_SIZE(struct culprit_gpu_record, 88);
+CULPRIT_ASSERT_SIZE(struct culprit_gpu_record, 96);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_file, 56);
 
 #endif

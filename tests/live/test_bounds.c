@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -340,6 +341,138 @@ static void a_stream_of_events_does_not_put_off_a_look(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+/* --- opens without end --------------------------------------------------------------------------
+ */
+
+static int flood(void *path)
+{
+	for (;;)
+		close(open(path, O_RDONLY | O_CLOEXEC));
+	return 0;
+}
+
+/* Each open is another process's. */
+static int flood_of_processes(void *path)
+{
+	for (;;) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(close(open(path, O_RDONLY | O_CLOEXEC)));
+		waitpid(pid, NULL, 0);
+	}
+	return 0;
+}
+
+static json_int_t status_number(const char *object, const char *member)
+{
+	char error[128];
+	json_t *reply = agent_call("GetStatus", NULL, error, sizeof(error));
+	json_int_t number;
+
+	if (!reply)
+		fail_msg("GetStatus: %s", error);
+	number = json_integer_value(
+		json_object_get(json_object_get(json_object_get(reply, "status"), object), member));
+	json_decref(reply);
+	return number;
+}
+
+/* The longest of some answers, each of which any client may ask for. */
+static uint64_t longest_ping(void)
+{
+	uint64_t longest = 0;
+
+	for (unsigned int i = 0; i < 20; i++) {
+		uint64_t begun = monotonic_ns(), took;
+		char error[128];
+		json_t *reply = agent_call("Ping", NULL, error, sizeof(error));
+
+		assert_non_null(reply);
+		json_decref(reply);
+		took = monotonic_ns() - begun;
+		longest = took > longest ? took : longest;
+	}
+	return longest;
+}
+
+/* What the agent takes of a second, with what it would take anyway: it holds something. */
+static void expect_bounded(const char *what)
+{
+	json_int_t wakeups = status_number("agent", "wakeups");
+	uint64_t cpu = agent_cpu_ns(), begun = monotonic_ns(), longest;
+	double seconds, share, rate;
+
+	usleep(1500 * 1000);
+	cpu = agent_cpu_ns() - cpu;
+	wakeups = status_number("agent", "wakeups") - wakeups;
+	seconds = (double)(monotonic_ns() - begun) / 1e9;
+	share = (double)cpu / 1e9 / seconds;
+	rate = (double)wakeups / seconds;
+	longest = longest_ping();
+	print_message("    %s: %.1f %% of a CPU, %.0f wake-ups/s, longest ping %.1f ms, "
+		      "%lld records lost\n",
+		      what, share * 100, rate, (double)longest / 1e6,
+		      (long long)status_number("losses", "gpu_record_dropped"));
+	assert_true(share < 0.15);
+	assert_true(rate < 700);
+	assert_true(longest < 200 * NSEC_PER_MSEC);
+	assert_int_equal(status_number("losses", "gpu_record_dropped"), 0);
+}
+
+static void opens_without_end(const char *what, int (*fn)(void *path), const char *ignore)
+{
+	static char path[256];
+	char text[2048];
+	pid_t pids[2], pid;
+
+	snprintf(path, sizeof(path), "%s", node("busy0", 1, 7));
+	/* The stream is held for as long as it lasts, or ignored; the other policy has to act
+	 * meanwhile. */
+	snprintf(text, sizeof(text),
+		 "[workload hog]\ncgroup = %%s/hog\n[workload other]\ncgroup = %%s/other\n"
+		 "[policy wanted]\nsignal = gpu\ndevices = %s\n%sgrace = 1s\n"
+		 "action = freeze\ntarget = hog\n"
+		 "[policy front-first]\nsignal = cpu\nof = cgroup:%%s/front\nwindow = 250ms\n"
+		 "enter = 0.04cpu\ngrace = 300ms\naction = freeze\ntarget = other\n",
+		 path, ignore);
+	live_cgroup("other");
+	live_cgroup("flood");
+	live_fork("other", load_sleep, NULL);
+	agent_start(text);
+	for (unsigned int i = 0; i < ARRAY_SIZE(pids); i++)
+		pids[i] = live_fork("flood", fn, path);
+	if (!*ignore)
+		assert_true(live_until(live_is_frozen, "hog", 5000));
+	expect_bounded(what);
+	pid = live_fork("front", load_spin, NULL);
+	assert_true(live_until(live_is_frozen, "other", 5000));
+	live_kill(pid);
+	assert_true(live_until(live_is_thawed, "other", 5000));
+	assert_int_equal(live_frozen("hog"), !*ignore);
+	/* Somebody who counts is noticed in the midst of it. */
+	pid = live_fork("front", hold_by_uring, path);
+	assert_true(live_until(live_is_frozen, "hog", 500));
+	live_kill(pid);
+	for (unsigned int i = 0; i < ARRAY_SIZE(pids); i++)
+		live_kill(pids[i]);
+	assert_true(live_until(live_is_thawed, "hog", 5000));
+	assert_int_equal(agent_stop(), 0);
+	unlink(path);
+}
+
+static void opens_without_end_leave_the_agent_to_others(void **state)
+{
+	char ignore[256];
+
+	(void)state;
+	opens_without_end("two that open and close", flood, "");
+	opens_without_end("many that open and end", flood_of_processes, "");
+	snprintf(ignore, sizeof(ignore), "ignore = cgroup:%s/flood\n", live_root());
+	opens_without_end("two that are ignored", flood, ignore);
+	opens_without_end("many that are ignored", flood_of_processes, ignore);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
@@ -349,7 +482,9 @@ int main(void)
 		T(a_new_cgroup_costs_as_little_while_something_is_held),
 		T(the_number_of_processes_in_a_target_does_not_delay_its_freezing),
 		T(a_stream_of_events_does_not_put_off_a_look),
+		T(opens_without_end_leave_the_agent_to_others),
 	};
 
+	cmocka_set_test_filter(getenv("CULPRIT_TEST_FILTER"));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

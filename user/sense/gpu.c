@@ -84,8 +84,12 @@ static void take_open(struct gpu_sense *gpu, const struct culprit_gpu_record *re
 
 	if (record->device >= gpu->n_slots)
 		return;
-	look.early = gpu_rung_is_early(gpu);
-	look.until_ns = look.early ? record->time_ns + BELIEVE_NS : 0;
+	if (gpu_rung_is_early(gpu))
+		look.until_ns = record->time_ns + BELIEVE_NS;
+	/* Until then it may open it again, and nobody tells. */
+	if (look.until_ns < record->quiet_ns)
+		look.until_ns = record->quiet_ns;
+	look.stays = look.until_ns > 0;
 	/* Known to the table of files, so that no walk takes it for another open. */
 	gpu_file_seen(gpu, record->file, record->device);
 	slot = gpu_hold_slot(gpu, &record->task, record->device, record->uid);
@@ -111,6 +115,12 @@ static void take_unresolved(struct gpu_sense *gpu, const struct culprit_gpu_reco
 		.until_ns = record->soon ? record->time_ns + UNRESOLVED_NS : 0,
 	};
 
+	if (record->quiet_ns) {
+		look.attempts = CULPRIT_GPU_MANY;
+		look.stays = true;
+		if (look.until_ns < record->quiet_ns)
+			look.until_ns = record->quiet_ns;
+	}
 	gpu_look_at(gpu, &look);
 }
 
@@ -142,14 +152,20 @@ int gpu_take_record(struct gpu_sense *gpu, const void *data, size_t size)
 		gpu_look_at(gpu, &look);
 		break;
 	}
-	return 0;
+	/* libbpf reads on for as long as there is something to read. What is announced while it is
+	 * read waits for its turn. */
+	return record->time_ns > gpu->dispatch_ns ? -EAGAIN : 0;
 }
 
 int gpu_dispatch(struct gpu_sense *gpu)
 {
-	int r = gpu->ring ? ring_buffer__consume(gpu->ring) : -EBADF;
+	int r;
 
-	return r < 0 ? r : 0;
+	if (!gpu->ring)
+		return -EBADF;
+	gpu->dispatch_ns = monotonic_ns();
+	r = ring_buffer__consume(gpu->ring);
+	return r < 0 && r != -EAGAIN ? r : 0;
 }
 
 uint64_t gpu_missed(const struct gpu_sense *gpu)

@@ -53,7 +53,7 @@ struct gpu_look {
 	uint32_t device;   /* CULPRIT_GPU_NO_DEVICE: no open to credit */
 	uint32_t attempts; /* opens that may still show up */
 	bool leaving;	   /* over as soon as it holds nothing */
-	bool early;	   /* the open was announced before its descriptor: over with the time */
+	bool stays;	   /* over with the time only: more may come of it than was announced */
 	uint64_t told_in;  /* the walk that had begun when it was asked for: too early for it */
 	uint64_t until_ns; /* at least one walk, then until this time */
 };
@@ -78,8 +78,9 @@ struct gpu_sense {
 	struct bpf_link *mark;		   /* the cgroup/dev program: stays attached */
 	struct bpf_link *links[GPU_LINKS]; /* what gpu_want_events() switches */
 	unsigned int n_links;
-	bool walks_by_pid; /* iterators take a pid (kernel 6.1) */
-	bool proved;	   /* the probe's open was seen */
+	bool walks_by_pid;    /* iterators take a pid (kernel 6.1) */
+	bool proved;	      /* the probe's open was seen */
+	uint64_t dispatch_ns; /* when the dispatch under way began */
 
 	struct gpu_slot slots[CULPRIT_GPU_DEVICES];
 	unsigned int n_slots;

@@ -26,6 +26,9 @@ void gpu_look_at(struct gpu_sense *gpu, const struct gpu_look *look)
 		    known->leaving != look->leaving)
 			continue;
 		known->attempts += look->attempts;
+		if (known->attempts > CULPRIT_GPU_MANY)
+			known->attempts = CULPRIT_GPU_MANY;
+		known->stays |= look->stays;
 		known->told_in = gpu->generation;
 		if (known->until_ns < look->until_ns)
 			known->until_ns = look->until_ns;
@@ -265,13 +268,11 @@ static void drop_absent(struct gpu_sense *gpu, uint64_t now)
 	for (unsigned int i = before; i-- > 0;) {
 		if (gpu->holds[i].generation == gpu->generation)
 			continue;
-		if (gpu->holds[i].told_in == gpu->generation) {
+		if (gpu->holds[i].told_in == gpu->generation || now < gpu->holds[i].doubtful_ns) {
 			/* It had closed it, or it would have been found. */
 			gpu->holders[i].since_ns = gpu->holds[i].told_ns;
 			continue;
 		}
-		if (now < gpu->holds[i].doubtful_ns)
-			continue;
 		remove_holder(gpu, i);
 	}
 	tell_gone(gpu, before, now);
@@ -303,7 +304,7 @@ static bool look_is_over(const struct gpu_sense *gpu, const struct gpu_look *loo
 		return true;
 	if (look->leaving)
 		return !gpu_holds_any(gpu, look->tgid);
-	return !look->early && look->attempts == 0;
+	return !look->stays && look->attempts == 0;
 }
 
 static void end_looks(struct gpu_sense *gpu, uint64_t now)
