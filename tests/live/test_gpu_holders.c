@@ -140,6 +140,22 @@ static int fork_a_child(const char *node, int *held, int peer)
 	return pid;
 }
 
+/* Of these nobody else knows but who is told of the fork. */
+static int fork_an_heir(const char *node, int *held, int peer)
+{
+	pid_t pid = fork();
+
+	(void)node;
+	(void)held;
+	(void)peer;
+	if (pid == 0) {
+		alarm(20);
+		for (;;)
+			pause();
+	}
+	return pid;
+}
+
 static int send_it(const char *node, int *held, int peer)
 {
 	char byte = 0, control[CMSG_SPACE(sizeof(int))] = { 0 };
@@ -316,6 +332,31 @@ struct closing {
 	struct gpu_fixture *f;
 	pid_t pid;
 };
+
+static bool holds_it(void *arg)
+{
+	struct closing *heir = arg;
+
+	assert_int_equal(gpu_settle(heir->f->gpu, false), 0);
+	return gpu_fixture_holder(heir->f, heir->pid);
+}
+
+/* As a daemon does, before any walk has come by. */
+static void a_child_forked_at_once_inherits_from_a_parent_that_ends(void **state)
+{
+	struct gpu_fixture *f = *state;
+	struct closing heir = { .f = f };
+	struct actor actor;
+
+	actor_start(f, &actor, -1);
+	assert_true(actor_do(&actor, open_it) >= 0);
+	heir.pid = actor_do(&actor, fork_an_heir);
+	assert_true(heir.pid > 0);
+	actor_end(&actor);
+	assert_true(live_until(holds_it, &heir, 500));
+	assert_int_equal(f->opened, 1);
+	kill(heir.pid, SIGKILL);
+}
 
 static bool has_let_go(void *arg)
 {
@@ -817,6 +858,7 @@ int main(void)
 	ADD(a_holder_from_before_the_start_is_found_and_is_no_open);
 	ADD(a_child_of_a_holder_is_found_without_looking_at_everyone);
 	ADD(a_grandchild_forked_at_once_is_found_too);
+	ADD(a_child_forked_at_once_inherits_from_a_parent_that_ends);
 	ADD(an_opener_in_the_midst_of_a_walk_is_kept);
 	ADD(a_passed_descriptor_makes_a_holder_and_no_open);
 	ADD(a_descriptor_taken_by_pidfd_getfd_makes_a_holder);
