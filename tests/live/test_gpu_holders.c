@@ -438,6 +438,28 @@ static void a_passed_descriptor_makes_a_holder_and_no_open(void **state)
 	close(pair[1]);
 }
 
+/* The device is not free in between, and nobody asks for a walk over everyone. */
+static void a_descriptor_passed_on_by_one_who_ends_is_found_at_once(void **state)
+{
+	struct gpu_fixture *f = *state;
+	struct closing heir = { .f = f };
+	struct actor a, b;
+	int pair[2];
+
+	start_pair(f, &a, &b, pair);
+	assert_true(actor_do(&a, open_it) >= 0);
+	gpu_fixture_settle(f);
+	assert_int_equal(actor_do(&a, send_it), 0);
+	assert_int_equal(actor_do(&b, receive_it), 0);
+	actor_end(&a);
+	heir.pid = b.pid;
+	assert_true(live_until(holds_it, &heir, 500));
+	assert_int_equal(f->opened, 1);
+	actor_end(&b);
+	close(pair[0]);
+	close(pair[1]);
+}
+
 static void a_descriptor_taken_by_pidfd_getfd_makes_a_holder(void **state)
 {
 	struct gpu_fixture *f = *state;
@@ -861,6 +883,7 @@ int main(void)
 	ADD(a_child_forked_at_once_inherits_from_a_parent_that_ends);
 	ADD(an_opener_in_the_midst_of_a_walk_is_kept);
 	ADD(a_passed_descriptor_makes_a_holder_and_no_open);
+	ADD(a_descriptor_passed_on_by_one_who_ends_is_found_at_once);
 	ADD(a_descriptor_taken_by_pidfd_getfd_makes_a_holder);
 	ADD(a_thread_with_descriptors_of_its_own_makes_its_process_a_holder);
 	ADD(the_end_of_a_holder_asks_to_be_settled);
