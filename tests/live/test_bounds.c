@@ -177,6 +177,44 @@ static uint64_t cost_of_cgroups(unsigned int n)
 	return agent_cpu_ns() - begun;
 }
 
+/* What the agent uses for this many nodes that appear, and go again. */
+static uint64_t cost_of_nodes(unsigned int n)
+{
+	uint64_t begun = agent_cpu_ns(), last = 0;
+	char path[256], name[32];
+
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "spare%u", i);
+		(void)node(name, SPARE_MAJOR, i);
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/spare%u", live_nodedir(), i);
+		assert_int_equal(unlink(path), 0);
+	}
+	/* The last ones are listed a little later. */
+	usleep(200 * 1000);
+	assert_true(live_until(is_idle, &last, 5000));
+	return agent_cpu_ns() - begun;
+}
+
+static void nodes_that_come_together_are_listed_together(void **state)
+{
+	char text[1024], globs[512];
+	uint64_t one, many;
+
+	(void)state;
+	snprintf(globs, sizeof(globs), "%s/spare*", live_nodedir());
+	gpu_config(text, sizeof(text), globs, "");
+	agent_start(text);
+	usleep(200 * 1000);
+	one = cost_of_nodes(1);
+	many = cost_of_nodes(60);
+	print_message("    one node that comes and goes: %.2f ms of CPU time, 60: %.2f ms\n",
+		      (double)one / 1e6, (double)many / 1e6);
+	assert_true(many < 15 * one);
+	assert_int_equal(agent_stop(), 0);
+}
+
 /* What it uses in as long a time when nothing comes or goes: ten ticks a second while it holds. */
 static uint64_t cost_of_rest(uint64_t ns)
 {
@@ -478,6 +516,7 @@ int main(void)
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(more_nodes_than_there_is_room_for_are_told_as_long_as_it_is_so),
+		T(nodes_that_come_together_are_listed_together),
 		T(a_refused_reload_changes_nothing_and_status_shows_it),
 		T(a_new_cgroup_costs_as_little_while_something_is_held),
 		T(the_number_of_processes_in_a_target_does_not_delay_its_freezing),

@@ -209,7 +209,8 @@ struct agent {
 	bool gpu_wanted;
 	uint64_t settle_pause_ns; /* between two looks at those that are not settled */
 	int devices_error; /* why not all device nodes that are named are watched; 0: they are */
-	uint64_t last_devices_ns;
+	uint64_t last_devices_ns;	   /* when the device nodes were listed */
+	bool nodes_changed;		   /* and some have come or gone since */
 	sd_event_source *node_watches[16]; /* directories in which device nodes, or those of
 					    * others, may appear; the first so many are in use */
 };
@@ -342,6 +343,9 @@ void gpu_signal_want(struct agent *a);
 /* Lists the nodes that the policies name, and is told from then on when some come or go. Those in
  * directories beyond the first 16 are noticed when this is called again. */
 void gpu_nodes_watch(struct agent *a);
+/* When it is to be called again, if need be: and that call, once it is time. */
+uint64_t gpu_nodes_next_ns(const struct agent *a);
+void gpu_nodes_tick(struct agent *a, uint64_t now_ns);
 
 /* signal_thrash.c */
 void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *crossing);

@@ -15,6 +15,14 @@
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 
+/* Nodes come and go in dozens, and each costs a listing of all: the first is listed at once, the
+ * others together. */
+#define CHANGED_NS (50 * NSEC_PER_MSEC)
+/* While not all can be watched, and for what nobody tells: the end of a symlink, a directory too
+ * many. */
+#define FAILED_NS  (1 * NSEC_PER_SEC)
+#define ANYWAY_NS  (60 * NSEC_PER_SEC)
+
 /* --- which ------------------------------------------------------------------------------------ */
 
 /* Which of the sense's devices these globs name. */
@@ -125,9 +133,8 @@ static int on_nodes(sd_event_source *source, const struct inotify_event *event, 
 	(void)source;
 	if (!(event->mask & lost) && !(event->len && is_part(a, event->name)))
 		return 0;
-	gpu_nodes_watch(a);
-	if (a->gpu_wanted)
-		(void)gpu_settle(a->gpu, true);
+	a->nodes_changed = true;
+	gpu_nodes_tick(a, monotonic_ns());
 	agent_schedule(a);
 	return 0;
 }
@@ -198,5 +205,25 @@ void gpu_nodes_watch(struct agent *a)
 			before = length;
 	}
 	/* Nodes, too, so they are listed when they are watched. */
+	a->nodes_changed = false;
 	set_devices(a);
+	a->last_devices_ns = monotonic_ns();
+}
+
+uint64_t gpu_nodes_next_ns(const struct agent *a)
+{
+	if (a->nodes_changed)
+		return a->last_devices_ns + CHANGED_NS;
+	return a->last_devices_ns + (a->devices_error ? FAILED_NS : ANYWAY_NS);
+}
+
+void gpu_nodes_tick(struct agent *a, uint64_t now_ns)
+{
+	bool changed = a->nodes_changed;
+
+	if (now_ns < gpu_nodes_next_ns(a))
+		return;
+	gpu_nodes_watch(a);
+	if (changed && a->gpu_wanted)
+		(void)gpu_settle(a->gpu, true);
 }

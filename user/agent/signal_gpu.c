@@ -225,13 +225,16 @@ void gpu_signal_build(struct agent *a)
 
 uint64_t gpu_signal_next_ns(const struct agent *a)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next;
 
-	if (!a->gpu || !a->gpu_wanted)
+	if (!a->gpu)
+		return UINT64_MAX;
+	next = gpu_nodes_next_ns(a);
+	if (!a->gpu_wanted)
 		return next;
 	/* From the last look, not from now: what comes between two of them must not put off the
 	 * next. */
-	if (gpu_unsettled(a->gpu))
+	if (gpu_unsettled(a->gpu) && a->last_settle_ns + a->settle_pause_ns < next)
 		next = a->last_settle_ns + a->settle_pause_ns;
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		uint64_t due = a->policies[i].hold_due_ns;
@@ -266,12 +269,11 @@ void gpu_signal_tick(struct agent *a, uint64_t now_ns)
 {
 	bool everyone;
 
-	if (!a->gpu || !a->gpu_wanted)
+	if (!a->gpu)
 		return;
-	if (now_ns >= a->last_devices_ns + 60 * NSEC_PER_SEC) {
-		a->last_devices_ns = now_ns;
-		gpu_nodes_watch(a);
-	}
+	gpu_nodes_tick(a, now_ns);
+	if (!a->gpu_wanted)
+		return;
 	/* Descriptors travel (fork, SCM_RIGHTS, pidfd_getfd) only from one who holds one, so all
 	 * are walked only while somebody does; or when no event would tell us of opens. */
 	everyone = now_ns >= a->last_settle_all_ns + NSEC_PER_SEC;
