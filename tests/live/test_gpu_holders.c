@@ -639,6 +639,40 @@ static void devices_keep_index_and_counter_when_the_table_is_set_again(void **st
 	unlink(other);
 }
 
+static void make_spare_nodes(struct gpu_fixture *f, char kind, unsigned int number)
+{
+	char path[128];
+
+	for (unsigned int i = 0; i < 40; i++) {
+		snprintf(path, sizeof(path), "%s.%c%u", f->node, kind, i);
+		assert_int_equal(mknod(path, S_IFCHR | 0600, makedev(number, i)), 0);
+	}
+}
+
+/* More than there is room for at the same time: first those that leave, then those that come. */
+static void devices_that_are_named_no_longer_make_room(void **state)
+{
+	struct gpu_fixture *f = *state;
+	char a[128], b[128];
+	struct actor actor;
+
+	make_spare_nodes(f, 'a', 60);
+	make_spare_nodes(f, 'b', 61);
+	snprintf(a, sizeof(a), "%s.a*", f->node);
+	snprintf(b, sizeof(b), "%s.b*", f->node);
+	actor_start(f, &actor, -1);
+	assert_true(actor_do(&actor, open_it) >= 0);
+	gpu_fixture_settle(f);
+	assert_int_equal(gpu_set_devices(f->gpu, (const char *[]){ a, f->node, NULL }), 41);
+	assert_int_equal(gpu_set_devices(f->gpu, (const char *[]){ b, f->node, NULL }), 41);
+	/* And those that are watched stay when there is no room for others, wherever they stand. */
+	assert_int_equal(gpu_set_devices(f->gpu, (const char *[]){ a, b, f->node, NULL }), -E2BIG);
+	assert_int_equal(gpu_device_count(f->gpu), CULPRIT_GPU_DEVICES);
+	assert_non_null(gpu_fixture_holder(f, actor.pid));
+	assert_int_equal(f->released, 0);
+	actor_end(&actor);
+}
+
 static void two_nodes_of_one_number_are_one_device(void **state)
 {
 	struct gpu_fixture *f = *state;
@@ -889,6 +923,7 @@ int main(void)
 	ADD(the_end_of_a_holder_asks_to_be_settled);
 	ADD(exec_without_close_on_exec_keeps_the_holder);
 	ADD(devices_keep_index_and_counter_when_the_table_is_set_again);
+	ADD(devices_that_are_named_no_longer_make_room);
 	ADD(two_nodes_of_one_number_are_one_device);
 	ADD(companions_of_a_gpu_are_watched_and_not_wanted);
 	ADD(what_is_no_character_device_is_not_watched);

@@ -137,15 +137,18 @@ static int add_wanted(struct gpu_sense *gpu, const struct majors *majors, const 
 		return 0;
 	if (r != 0)
 		return r == GLOB_NOSPACE ? -ENOMEM : -EIO;
+	/* Without room for one the others are looked at all the same: they may have theirs. */
 	for (size_t i = 0; i < nodes.gl_pathc; i++) {
+		int error;
+
 		if (stat(nodes.gl_pathv[i], &st) < 0 || !S_ISCHR(st.st_mode))
 			continue;
-		r = add_device(gpu, majors, major(st.st_rdev), minor(st.st_rdev), nodes.gl_pathv[i],
-			       index);
-		if (r < 0)
-			return r;
+		error = add_device(gpu, majors, major(st.st_rdev), minor(st.st_rdev),
+				   nodes.gl_pathv[i], index);
+		if (error < 0)
+			r = error;
 	}
-	return 0;
+	return r;
 }
 
 /* /sys/class/drm has what the driver registered, also where /dev shows less. */
@@ -257,21 +260,37 @@ static int apply(struct gpu_sense *gpu)
 	return wanted;
 }
 
+static int find_devices(struct gpu_sense *gpu, const struct majors *majors,
+			const char *const *globs)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < gpu->n_slots; i++)
+		gpu->slots[i].found = false;
+	for (int i = 0; globs[i]; i++) {
+		int error = add_wanted(gpu, majors, globs[i], i);
+
+		if (error < 0)
+			r = error;
+	}
+	return r < 0 ? r : add_companions(gpu, majors);
+}
+
 int gpu_set_devices(struct gpu_sense *gpu, const char *const *globs)
 {
 	struct majors majors = read_majors();
-	int r = 0, wanted;
+	int r, wanted;
 
 	if (!gpu->bpf)
 		return -ENOTSUP;
-	for (unsigned int i = 0; i < gpu->n_slots; i++)
-		gpu->slots[i].found = false;
-	for (int i = 0; r == 0 && globs[i]; i++)
-		r = add_wanted(gpu, &majors, globs[i], i);
-	if (r == 0)
-		r = add_companions(gpu, &majors);
+	r = find_devices(gpu, &majors, globs);
 	/* Whatever was found is watched, also when there is no room for all. */
 	wanted = apply(gpu);
+	if (r == -E2BIG) {
+		/* Some may have left, and made room. */
+		r = find_devices(gpu, &majors, globs);
+		wanted = apply(gpu);
+	}
 	return r < 0 ? r : wanted;
 }
 
