@@ -673,6 +673,30 @@ static void devices_that_are_named_no_longer_make_room(void **state)
 	actor_end(&actor);
 }
 
+/* Records name a device by its place. */
+static void an_open_is_not_taken_for_one_of_the_device_that_gets_its_place(void **state)
+{
+	struct gpu_fixture *f = *state;
+	char other[128], third[128];
+	struct actor actor;
+
+	snprintf(other, sizeof(other), "%s.other", f->node);
+	snprintf(third, sizeof(third), "%s.third", f->node);
+	assert_int_equal(mknod(other, S_IFCHR | 0600, makedev(60, 1)), 0);
+	assert_int_equal(mknod(third, S_IFCHR | 0600, makedev(60, 2)), 0);
+	actor_start(f, &actor, -1);
+	assert_true(actor_do(&actor, open_it) >= 0);
+	assert_int_equal(gpu_set_devices(f->gpu, (const char *[]){ other, NULL }), 1);
+	assert_int_equal(gpu_set_devices(f->gpu, (const char *[]){ other, third, NULL }), 2);
+	assert_string_equal(gpu_device(f->gpu, 0)->path, third);
+	assert_int_equal(gpu_dispatch(f->gpu), 0);
+	assert_null(gpu_fixture_holder(f, actor.pid));
+	assert_int_equal(f->opened, 1);
+	actor_end(&actor);
+	unlink(other);
+	unlink(third);
+}
+
 static void two_nodes_of_one_number_are_one_device(void **state)
 {
 	struct gpu_fixture *f = *state;
@@ -924,6 +948,7 @@ int main(void)
 	ADD(exec_without_close_on_exec_keeps_the_holder);
 	ADD(devices_keep_index_and_counter_when_the_table_is_set_again);
 	ADD(devices_that_are_named_no_longer_make_room);
+	ADD(an_open_is_not_taken_for_one_of_the_device_that_gets_its_place);
 	ADD(two_nodes_of_one_number_are_one_device);
 	ADD(companions_of_a_gpu_are_watched_and_not_wanted);
 	ADD(what_is_no_character_device_is_not_watched);

@@ -167,6 +167,9 @@ static void put_in_force(struct agent *a, const struct in_force *new)
 	/* What was sent for the old budgets is heard before their places mean something else. */
 	if (a->cpu)
 		(void)cpu_dispatch(a->cpu);
+	/* And of devices while the old policies know theirs. */
+	if (a->gpu)
+		(void)gpu_dispatch(a->gpu);
 	/* Told as what it is in the mode in which it was done. */
 	if (a->config->shadow != new->config->shadow)
 		holds_release_all(a, "the mode changes");

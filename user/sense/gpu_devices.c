@@ -283,6 +283,10 @@ int gpu_set_devices(struct gpu_sense *gpu, const char *const *globs)
 
 	if (!gpu->bpf)
 		return -ENOTSUP;
+	/* Records name devices by their places, which may mean others from now on. */
+	r = gpu_dispatch(gpu);
+	if (r < 0)
+		return r;
 	r = find_devices(gpu, &majors, globs);
 	/* Whatever was found is watched, also when there is no room for all. */
 	wanted = apply(gpu);
