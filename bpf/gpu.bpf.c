@@ -189,6 +189,7 @@ static __always_inline void send(const struct culprit_gpu_record *what, struct t
 	record->time_ns = now;
 	record->quiet_ns = quiet_ns;
 	record->uid = BPF_CORE_READ(task, cred, uid.val);
+	record->gid = BPF_CORE_READ(task, cred, gid.val);
 	describe(&record->task, task);
 	bpf_ringbuf_submit(record, BPF_RB_FORCE_WAKEUP);
 }
@@ -499,6 +500,7 @@ int walk(struct bpf_iter__task_file *ctx)
 	describe(&row.task, task);
 	row.file = (u64)(unsigned long)file;
 	row.uid = task->cred->uid.val;
+	row.gid = task->cred->gid.val;
 	row.device = device->index;
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;

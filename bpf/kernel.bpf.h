@@ -68,8 +68,13 @@ typedef struct {
 	unsigned int val;
 } kuid_t;
 
+typedef struct {
+	unsigned int val;
+} kgid_t;
+
 struct cred {
 	kuid_t uid;
+	kgid_t gid;
 };
 
 struct upid {

@@ -61,7 +61,7 @@ struct culprit_gpu_holder {
 	__u32 uid;
 	__u32 descriptors;
 	enum culprit_gpu_kind kind;
-	__u32 reserved; /* zero */
+	__u32 gid;
 	char comm[CULPRIT_COMM_LEN];
 };
 
@@ -107,6 +107,8 @@ struct culprit_gpu_record {
 	__u32 attempts; /* UNRESOLVED: opens that may come of it */
 	__u32 soon;	/* UNRESOLVED: not yet open when this was sent */
 	__u64 quiet_ns; /* the last record of its kind before this time; 0: others may follow */
+	__u32 gid;
+	__u32 reserved;
 };
 
 /* One open file of a watched device, as the iterator writes it. */
@@ -114,14 +116,16 @@ struct culprit_gpu_file {
 	struct culprit_task task;
 	__u64 file;
 	__u32 uid;
+	__u32 gid;
 	__u32 device;
+	__u32 reserved;
 };
 
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_number, 8);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_device, 88);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_hold, 12);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_holder, 56);
-CULPRIT_ASSERT_SIZE(struct culprit_gpu_record, 96);
-CULPRIT_ASSERT_SIZE(struct culprit_gpu_file, 56);
+CULPRIT_ASSERT_SIZE(struct culprit_gpu_record, 104);
+CULPRIT_ASSERT_SIZE(struct culprit_gpu_file, 64);
 
 #endif

@@ -861,7 +861,7 @@ static void full_tables_are_counted_losses(void **state)
 	for (uint32_t i = 0; i < CULPRIT_GPU_HOLDERS + 7; i++) {
 		struct culprit_task task = { .tgid = (1 << 23) + i };
 
-		(void)gpu_hold_slot(f->gpu, &task, 0, 0);
+		(void)gpu_hold_slot(f->gpu, &task, 0);
 	}
 	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(f->gpu->bpf->maps.losses), &zero, &losses),
 			 0);

@@ -126,6 +126,33 @@ static void the_end_of_those_ignored_by_program_begins_nothing(void **state)
 	nobody_counts(ignore, "user/x");
 }
 
+static int as_another_group(void *unused)
+{
+	return setgid(12345) < 0 ? 1 : open_and_hold(unused);
+}
+
+static void those_of_a_group_are_ignored_and_nobody_else_is(void **state)
+{
+	pid_t user;
+
+	(void)state;
+	start("", "ignore = gid:12345\n");
+	user = live_fork("user", as_another_group, NULL);
+	assert_true(live_until(has_holders, (void *)(uintptr_t)1, 5000));
+	assert_int_equal(agent_count_events("frozen", NULL), 0);
+	live_kill(user);
+	user = live_fork("user", open_and_hold, NULL);
+	json_decref(agent_wait_event("frozen", "wanted", 5000));
+	live_kill(user);
+	json_decref(agent_wait_event("thawed", "wanted", 5000));
+	assert_int_equal(agent_stop(), 0);
+	/* The agent's own group is one like others. */
+	start("", "ignore = gid:0\n");
+	user = live_fork("user", as_another_group, NULL);
+	json_decref(agent_wait_event("frozen", "wanted", 5000));
+	assert_int_equal(agent_stop(), 0);
+}
+
 static void the_end_of_the_targets_own_processes_begins_nothing(void **state)
 {
 	(void)state;
@@ -194,6 +221,7 @@ int main(void)
 		T(the_end_of_those_ignored_by_cgroup_begins_nothing),
 		T(the_end_of_those_ignored_by_program_begins_nothing),
 		T(the_end_of_the_targets_own_processes_begins_nothing),
+		T(those_of_a_group_are_ignored_and_nobody_else_is),
 		T(a_holder_counts_when_hold_is_over_and_not_later),
 		T(those_who_do_not_keep_it_for_so_long_do_not_count),
 	};

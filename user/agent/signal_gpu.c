@@ -65,10 +65,10 @@ static bool is_ignored(const struct pattern_list *list, const struct culprit_tas
  * for? Nor is it somebody whose cgroup is gone: that had to be left first, and who it was of the
  * target's or of the ignored, nobody can tell any more. */
 static bool counts(struct agent *a, const struct agent_policy *p, const struct culprit_task *task,
-		   uint32_t uid, int kind)
+		   uint32_t uid, uint32_t gid, uint32_t kind)
 {
 	char path[PATH_MAX];
-	struct subject subject = { .comm = task->comm, .known_ids = true, .uid = uid };
+	struct subject subject = { .comm = task->comm, .known_ids = true, .uid = uid, .gid = gid };
 	const struct tree_node *node = a->tree ? tree_find(a->tree, task->cgroup) : NULL;
 
 	if (node)
@@ -139,7 +139,7 @@ double gpu_signal_value(struct agent *a, struct agent_policy *p)
 		const struct gpu_holder *h = &holders[i];
 
 		if (!is_ours(p, h->device) || !is_due(p, h, now) ||
-		    !counts(a, p, &h->task, h->uid, (int)h->kind))
+		    !counts(a, p, &h->task, h->uid, h->gid, h->kind))
 			continue;
 		value++;
 		if (!longest || h->since_ns < longest->since_ns)
@@ -157,7 +157,7 @@ static bool changes(struct agent *a, const struct agent_policy *p, const struct 
 		return true;
 	if (p->state.phase == POLICY_HOLDING && p->state.above)
 		return false;
-	return counts(a, p, &change->task, change->uid, (int)change->kind);
+	return counts(a, p, &change->task, change->uid, change->gid, change->kind);
 }
 
 static void look_at_change(struct agent *a, struct agent_policy *p, const struct gpu_change *change,

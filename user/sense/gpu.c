@@ -92,10 +92,13 @@ static void take_open(struct gpu_sense *gpu, const struct culprit_gpu_record *re
 	look.stays = look.until_ns > 0;
 	/* Known to the table of files, so that no walk takes it for another open. */
 	gpu_file_seen(gpu, record->file, record->device);
-	slot = gpu_hold_slot(gpu, &record->task, record->device, record->uid);
+	slot = gpu_hold_slot(gpu, &record->task, record->device);
 	told.uid = record->uid;
+	told.gid = record->gid;
 	told.kind = gpu_kind(gpu_roles_of(gpu, &record->task));
 	if (slot != GPU_NOBODY) {
+		gpu->holders[slot].uid = told.uid;
+		gpu->holders[slot].gid = told.gid;
 		gpu->holders[slot].kind = told.kind;
 		if (gpu->holds[slot].told_in != gpu->generation)
 			gpu->holds[slot].told_ns = record->time_ns;

@@ -33,7 +33,7 @@ struct gpu_device {
 struct gpu_holder {
 	uint32_t device; /* index of the device */
 	struct culprit_task task;
-	uint32_t uid;
+	uint32_t uid, gid;
 	uint32_t descriptors; /* 0: an open was seen, the next walk will confirm it */
 	uint64_t since_ns;    /* CLOCK_MONOTONIC: first seen holding it */
 	uint32_t kind;	      /* enum culprit_gpu_kind, over all that this process holds */
@@ -49,7 +49,7 @@ struct gpu_change {
 	enum gpu_news news;
 	uint32_t device;
 	struct culprit_task task;
-	uint32_t uid;
+	uint32_t uid, gid;
 	uint32_t kind;	  /* enum culprit_gpu_kind, as far as known now */
 	uint32_t holders; /* of the device, at the last walk */
 	uint64_t opens;	  /* of the device, since the agent started */

@@ -62,8 +62,7 @@ void gpu_count_full(struct gpu_sense *gpu, enum culprit_gpu_table table)
 	(void)bpf_prog_test_run_opts(bpf_program__fd(gpu->bpf->progs.count_full), &run);
 }
 
-unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *task, uint32_t device,
-			   uint32_t uid)
+unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *task, uint32_t device)
 {
 	unsigned int slot = find_holder(gpu, task, device);
 
@@ -77,7 +76,6 @@ unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *tas
 	gpu->holders[slot] = (struct gpu_holder){
 		.device = device,
 		.task = *task,
-		.uid = uid,
 		.since_ns = monotonic_ns(),
 	};
 	gpu->holds[slot] = (struct gpu_hold){ .fresh = true };

@@ -129,8 +129,7 @@ int gpu_walk(struct gpu_sense *gpu, pid_t tgid, gpu_row_fn fn);
 /* gpu_holders.c: the tables. */
 void gpu_holders_init(struct gpu_sense *gpu);
 /* The holder's slot, made if there is none; GPU_NOBODY when there is no room. */
-unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *task, uint32_t device,
-			   uint32_t uid);
+unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *task, uint32_t device);
 /* Counts a loss: there was no room in that table. */
 void gpu_count_full(struct gpu_sense *gpu, enum culprit_gpu_table table);
 bool gpu_holds_any(const struct gpu_sense *gpu, uint32_t tgid);

@@ -66,6 +66,7 @@ void gpu_tell(struct gpu_sense *gpu, enum gpu_news news, const struct gpu_holder
 		.device = holder->device,
 		.task = holder->task,
 		.uid = holder->uid,
+		.gid = holder->gid,
 		.kind = holder->kind,
 		.holders = gpu->slots[holder->device].device.holders,
 		.opens = gpu_opens(gpu, holder->device),
@@ -84,7 +85,7 @@ static void take_row(struct gpu_sense *gpu, const struct culprit_gpu_file *row)
 
 	if (row->device >= gpu->n_slots)
 		return;
-	slot = gpu_hold_slot(gpu, &row->task, row->device, row->uid);
+	slot = gpu_hold_slot(gpu, &row->task, row->device);
 	if (slot == GPU_NOBODY)
 		return;
 	holder = &gpu->holders[slot];
@@ -95,6 +96,7 @@ static void take_row(struct gpu_sense *gpu, const struct culprit_gpu_file *row)
 		/* It may have moved, changed its user or run another program. */
 		holder->task = row->task;
 		holder->uid = row->uid;
+		holder->gid = row->gid;
 	}
 	holder->descriptors++;
 	hold->new_files += gpu_file_seen(gpu, row->file, row->device);
@@ -196,6 +198,7 @@ static void write_holder(struct gpu_sense *gpu, unsigned int slot)
 		.cgroup = holder->task.cgroup,
 		.since_ns = holder->since_ns,
 		.uid = holder->uid,
+		.gid = holder->gid,
 		.descriptors = holder->descriptors,
 		.kind = (enum culprit_gpu_kind)holder->kind,
 	};
