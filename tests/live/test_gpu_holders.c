@@ -764,6 +764,42 @@ static void kinds_follow_from_the_roles(void **state)
 	assert_int_equal(gpu_kind(CULPRIT_GPU_ROLE_NAMED), CULPRIT_GPU_KIND_COMPUTE);
 }
 
+static int open_the_companion(const char *node, int *held, int peer)
+{
+	char path[128];
+
+	(void)peer;
+	snprintf(path, sizeof(path), "%s.companion", node);
+	held[1] = open(path, O_RDWR | O_CLOEXEC);
+	return held[1] < 0 ? -errno : 0;
+}
+
+/* Computing begins with the last of several opens, and no walk has to come by. */
+static void an_open_of_a_companion_tells_the_kind_at_once(void **state)
+{
+	struct gpu_fixture *f = *state;
+	char companion[128];
+	struct actor actor;
+
+	snprintf(companion, sizeof(companion), "%s.companion", f->node);
+	assert_int_equal(mknod(companion, S_IFCHR | 0600, makedev(1, 5)), 0);
+	assert_int_equal(gpu_set_devices(f->gpu, (const char *[]){ f->node, companion, NULL }), 2);
+	/* As if the numbers were those of a GPU. */
+	f->gpu->slots[0].device.role = CULPRIT_GPU_ROLE_GPU;
+	f->gpu->slots[1].device.role = CULPRIT_GPU_ROLE_MEMORY;
+	actor_start(f, &actor, -1);
+	assert_true(actor_do(&actor, open_it) >= 0);
+	assert_int_equal(gpu_dispatch(f->gpu), 0);
+	assert_int_equal(gpu_fixture_holder(f, actor.pid)->kind, CULPRIT_GPU_KIND_MONITOR);
+	assert_int_equal(actor_do(&actor, open_the_companion), 0);
+	assert_int_equal(gpu_dispatch(f->gpu), 0);
+	assert_int_equal(f->last.device, 1);
+	assert_int_equal(f->last.kind, CULPRIT_GPU_KIND_COMPUTE);
+	assert_int_equal(gpu_fixture_holder(f, actor.pid)->kind, CULPRIT_GPU_KIND_COMPUTE);
+	actor_end(&actor);
+	unlink(companion);
+}
+
 static void the_map_of_holders_is_kept_in_step(void **state)
 {
 	struct gpu_fixture *f = *state;
@@ -953,6 +989,7 @@ int main(void)
 	ADD(companions_of_a_gpu_are_watched_and_not_wanted);
 	ADD(what_is_no_character_device_is_not_watched);
 	ADD(kinds_follow_from_the_roles);
+	ADD(an_open_of_a_companion_tells_the_kind_at_once);
 	ADD(the_map_of_holders_is_kept_in_step);
 	ADD(maps_dump_with_names);
 	ADD(nothing_was_lost);

@@ -150,6 +150,12 @@ double gpu_signal_value(struct agent *a, struct agent_policy *p)
 	return value;
 }
 
+/* Another device may tell what kind of user somebody is. */
+static bool concerns(const struct agent_policy *p, uint32_t device)
+{
+	return is_ours(p, device) || p->config->users != GPU_USERS_ANY;
+}
+
 /* May it change what the policy does? Nearly always, nothing is begun by one user more. */
 static bool changes(struct agent *a, const struct agent_policy *p, const struct gpu_change *change)
 {
@@ -166,7 +172,7 @@ static void look_at_change(struct agent *a, struct agent_policy *p, const struct
 	double value = gpu_signal_value(a, p);
 
 	p->record_ns = 0;
-	if (change->news == GPU_OPENED && p->config->hold_ns == 0) {
+	if (change->news == GPU_OPENED && p->config->hold_ns == 0 && is_ours(p, change->device)) {
 		value = value < 1 ? 1 : value;
 		p->record_ns = change->time_ns;
 		if (!policy_holds(p))
@@ -184,7 +190,7 @@ void gpu_signal_change(void *agent, const struct gpu_change *change)
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
 
-		if (p->config->signal == SIGNAL_GPU && !p->paused && is_ours(p, change->device) &&
+		if (p->config->signal == SIGNAL_GPU && !p->paused && concerns(p, change->device) &&
 		    changes(a, p, change))
 			look_at_change(a, p, change, now);
 	}

@@ -99,12 +99,12 @@ static void take_open(struct gpu_sense *gpu, const struct culprit_gpu_record *re
 	if (slot != GPU_NOBODY) {
 		gpu->holders[slot].uid = told.uid;
 		gpu->holders[slot].gid = told.gid;
-		gpu->holders[slot].kind = told.kind;
 		if (gpu->holds[slot].told_in != gpu->generation)
 			gpu->holds[slot].told_ns = record->time_ns;
 		gpu->holds[slot].told_in = gpu->generation;
 		gpu->holds[slot].doubtful_ns = look.until_ns;
 	}
+	gpu_set_kind(gpu, &record->task, (enum culprit_gpu_kind)told.kind);
 	gpu_look_at(gpu, &look);
 	gpu_tell(gpu, GPU_OPENED, &told, record->time_ns);
 }

@@ -109,6 +109,17 @@ uint32_t gpu_roles_of(const struct gpu_sense *gpu, const struct culprit_task *ta
 	return roles;
 }
 
+void gpu_set_kind(struct gpu_sense *gpu, const struct culprit_task *task,
+		  enum culprit_gpu_kind kind)
+{
+	for (unsigned int i = 0; i < gpu->n_slots; i++) {
+		unsigned int slot = find_holder(gpu, task, i);
+
+		if (slot != GPU_NOBODY)
+			gpu->holders[slot].kind = kind;
+	}
+}
+
 static void link_file(struct gpu_sense *gpu, unsigned int slot)
 {
 	const struct gpu_file *file = &gpu->files[slot];

@@ -137,6 +137,9 @@ bool gpu_holds_any(const struct gpu_sense *gpu, uint32_t tgid);
 bool gpu_file_seen(struct gpu_sense *gpu, uint64_t id, uint32_t device);
 void gpu_drop_files(struct gpu_sense *gpu);
 void gpu_reindex_holders(struct gpu_sense *gpu);
+/* Of all that this process holds. */
+void gpu_set_kind(struct gpu_sense *gpu, const struct culprit_task *task,
+		  enum culprit_gpu_kind kind);
 uint32_t gpu_roles_of(const struct gpu_sense *gpu, const struct culprit_task *task);
 
 /* gpu.c: one record of the ring. */
