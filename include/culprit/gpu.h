@@ -7,7 +7,7 @@
 
 #define CULPRIT_GPU_DEVICES  64
 #define CULPRIT_GPU_HOLDERS  4096 /* (process, device) pairs */
-#define CULPRIT_GPU_PATH_LEN 64
+#define CULPRIT_GPU_PATH_LEN 192
 
 /* What a device node is for; bits, because a process holds several. */
 enum culprit_gpu_role {
@@ -122,7 +122,7 @@ struct culprit_gpu_file {
 };
 
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_number, 8);
-CULPRIT_ASSERT_SIZE(struct culprit_gpu_device, 88);
+CULPRIT_ASSERT_SIZE(struct culprit_gpu_device, 216);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_hold, 12);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_holder, 56);
 CULPRIT_ASSERT_SIZE(struct culprit_gpu_record, 104);

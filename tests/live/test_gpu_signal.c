@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -64,6 +65,35 @@ static json_t *ask(const char *method, const char *member)
 	part = json_incref(json_object_get(reply, member));
 	json_decref(reply);
 	return part;
+}
+
+/* --- what is told ------------------------------------------------------------------------------
+ */
+
+static void a_long_path_is_told_whole(void **state)
+{
+	json_t *event, *top;
+	pid_t user;
+
+	(void)state;
+	snprintf(node, sizeof(node), "%s/%080d", live_nodedir(), 0);
+	assert_int_equal(mkdir(node, 0755), 0);
+	strcat(node, "/gpu0");
+	stand_in_node(node);
+	start("", "");
+	user = live_fork("user", open_and_hold, NULL);
+	event = agent_wait_event("frozen", "wanted", 5000);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(event, "evidence"), "device")),
+		node);
+	json_decref(event);
+	top = ask("GetTop", "top");
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(json_object_get(top, "gpus"), 0), "device")),
+			    node);
+	json_decref(top);
+	live_kill(user);
+	assert_int_equal(agent_stop(), 0);
 }
 
 /* --- who does not count ------------------------------------------------------------------------
@@ -218,6 +248,7 @@ int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
 	const struct CMUnitTest tests[] = {
+		T(a_long_path_is_told_whole),
 		T(the_end_of_those_ignored_by_cgroup_begins_nothing),
 		T(the_end_of_those_ignored_by_program_begins_nothing),
 		T(the_end_of_the_targets_own_processes_begins_nothing),

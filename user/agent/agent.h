@@ -103,7 +103,7 @@ struct agent_policy {
 	uint64_t record_ns; /* CLOCK_MONOTONIC in the kernel; 0: no record, the tick saw it */
 	bool has_offender;
 	struct target offender;
-	char device[64];
+	char device[CULPRIT_GPU_PATH_LEN];
 	uint64_t devices;     /* gpu: which of the sense's devices are meant, by index */
 	uint64_t hold_due_ns; /* gpu: when `hold` is over for the next holder; 0: for none */
 	struct thrash_verdict verdict; /* thrash: of the last two looks */

@@ -58,7 +58,7 @@ struct event_evidence {
 	double value, enter, leave;
 	const char *unit; /* static: "cpus", "share", "pages/s", "holders" */
 	uint64_t window_ms;
-	char device[64]; /* gpu */
+	char device[192]; /* gpu */
 	/* thrash */
 	uint64_t swapin_pages, churn_pages;
 	uint64_t pswpin_pages; /* the kernel's own counter, since the agent started */
