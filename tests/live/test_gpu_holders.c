@@ -439,16 +439,16 @@ static void a_passed_descriptor_makes_a_holder_and_no_open(void **state)
 }
 
 /* The device is not free in between, and nobody asks for a walk over everyone. */
-static void a_descriptor_passed_on_by_one_who_ends_is_found_at_once(void **state)
+static void passes_it_on_and_ends(struct gpu_fixture *f, bool confirmed)
 {
-	struct gpu_fixture *f = *state;
 	struct closing heir = { .f = f };
 	struct actor a, b;
 	int pair[2];
 
 	start_pair(f, &a, &b, pair);
 	assert_true(actor_do(&a, open_it) >= 0);
-	gpu_fixture_settle(f);
+	if (confirmed)
+		gpu_fixture_settle(f);
 	assert_int_equal(actor_do(&a, send_it), 0);
 	assert_int_equal(actor_do(&b, receive_it), 0);
 	actor_end(&a);
@@ -458,6 +458,16 @@ static void a_descriptor_passed_on_by_one_who_ends_is_found_at_once(void **state
 	actor_end(&b);
 	close(pair[0]);
 	close(pair[1]);
+}
+
+static void a_descriptor_passed_on_by_one_who_ends_is_found_at_once(void **state)
+{
+	passes_it_on_and_ends(*state, true);
+}
+
+static void a_descriptor_passed_on_before_any_walk_is_found_at_once(void **state)
+{
+	passes_it_on_and_ends(*state, false);
 }
 
 static void a_descriptor_taken_by_pidfd_getfd_makes_a_holder(void **state)
@@ -978,6 +988,7 @@ int main(void)
 	ADD(an_opener_in_the_midst_of_a_walk_is_kept);
 	ADD(a_passed_descriptor_makes_a_holder_and_no_open);
 	ADD(a_descriptor_passed_on_by_one_who_ends_is_found_at_once);
+	ADD(a_descriptor_passed_on_before_any_walk_is_found_at_once);
 	ADD(a_descriptor_taken_by_pidfd_getfd_makes_a_holder);
 	ADD(a_thread_with_descriptors_of_its_own_makes_its_process_a_holder);
 	ADD(the_end_of_a_holder_asks_to_be_settled);

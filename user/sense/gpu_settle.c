@@ -4,7 +4,6 @@
  * difference.
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include "lib/cleanup.h"
@@ -133,13 +132,11 @@ static int walk_everyone(struct gpu_sense *gpu)
 	return gpu_walk(gpu, 0, take_row);
 }
 
-/* A holder that lives, or that was surely one, and that the walk did not find? */
+/* A holder that the walk did not find? */
 static bool some_are_missed(const struct gpu_sense *gpu)
 {
 	for (unsigned int i = 0; i < gpu->n_holders; i++)
-		if (gpu->holds[i].generation != gpu->generation &&
-		    (gpu->holders[i].descriptors > 0 ||
-		     kill((pid_t)gpu->holders[i].task.tgid, 0) == 0 || errno != ESRCH))
+		if (gpu->holds[i].generation != gpu->generation)
 			return true;
 	return false;
 }
@@ -158,7 +155,7 @@ static int walk_all(struct gpu_sense *gpu, bool everyone)
 		r = gpu_walk(gpu, (pid_t)list[i], take_row);
 	/* From 6.1 to 6.6 a walk by pid misses threads with descriptors of their own (fixed by
 	 * Oleg Nesterov's "fix the skip_if_dup_files check", 6.7): nobody has gone on its word. And
-	 * whoever held it may have passed it on to one who is not known. */
+	 * whoever held it, if only for a moment, may have passed it on to one who is not known. */
 	return r == 0 && some_are_missed(gpu) ? walk_everyone(gpu) : r;
 }
 
