@@ -37,15 +37,33 @@ static int setup(void **state)
 }
 
 /* "wanted" freezes the job; `more` are lines of the policy. */
+static void write_to(char *config, size_t size, const char *agent, const char *more)
+{
+	snprintf(config, size,
+		 "%s[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
+		 "grace = 300ms\naction = freeze\ntarget = job\n%s",
+		 agent, node, more);
+}
+
 static void start(const char *agent, const char *more)
 {
 	char config[1024];
 
-	snprintf(config, sizeof(config),
-		 "%s[workload job]\ncgroup = %%s/job\n[policy wanted]\nsignal = gpu\ndevices = %s\n"
-		 "grace = 300ms\naction = freeze\ntarget = job\n%s",
-		 agent, node, more);
+	write_to(config, sizeof(config), agent, more);
 	agent_start(config);
+}
+
+static void reload(const char *agent, const char *more)
+{
+	char config[1024], error[128];
+	json_t *reply;
+
+	write_to(config, sizeof(config), agent, more);
+	agent_write_config(config);
+	reply = agent_call("Reload", NULL, error, sizeof(error));
+	if (!reply)
+		fail_msg("Reload: %s", error);
+	json_decref(reply);
 }
 
 static int open_and_hold(void *unused)
@@ -244,6 +262,41 @@ static void those_who_do_not_keep_it_for_so_long_do_not_count(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+/* --- several policies, and another configuration ------------------------------------------------
+ */
+
+static void a_reload_decides_anew_who_counts(void **state)
+{
+	char second[512], ignore[256];
+
+	(void)state;
+	live_cgroup("second");
+	live_fork("second", load_sleep, NULL);
+	snprintf(ignore, sizeof(ignore), "ignore = cgroup:%s/user\n", live_root());
+	/* Both over the same device, by globs that overlap. */
+	snprintf(second, sizeof(second),
+		 "[workload second]\ncgroup = %%s/second\n[policy too]\nsignal = gpu\n"
+		 "devices = %s/gpu*, %s/g*0\ngrace = 300ms\naction = freeze\ntarget = second\n",
+		 live_nodedir(), live_nodedir());
+	start("", second);
+	live_fork("user", open_and_hold, NULL);
+	json_decref(agent_wait_event("frozen", "wanted", 5000));
+	assert_true(live_until(live_is_frozen, "second", 5000));
+	for (unsigned int i = 0; i < 3; i++) {
+		reload("", second);
+		assert_true(live_frozen("job"));
+		assert_true(live_frozen("second"));
+	}
+	/* The other policy is gone, and this one counts somebody less. */
+	reload("", ignore);
+	assert_true(live_until(live_is_thawed, "second", 1000));
+	assert_true(live_until(live_is_thawed, "job", 3000));
+	/* And who has been there all the time counts again. */
+	reload("", "");
+	assert_true(live_until(live_is_frozen, "job", 500));
+	assert_int_equal(agent_stop(), 0);
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
@@ -255,6 +308,7 @@ int main(void)
 		T(those_of_a_group_are_ignored_and_nobody_else_is),
 		T(a_holder_counts_when_hold_is_over_and_not_later),
 		T(those_who_do_not_keep_it_for_so_long_do_not_count),
+		T(a_reload_decides_anew_who_counts),
 	};
 
 	cmocka_set_test_filter(getenv("CULPRIT_TEST_FILTER"));
