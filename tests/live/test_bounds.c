@@ -402,6 +402,21 @@ static int flood_of_processes(void *path)
 	return 0;
 }
 
+/* Each inherits what one holds. */
+static int flood_of_heirs(void *path)
+{
+	if (open(path, O_RDONLY) < 0)
+		return 1;
+	for (;;) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			_exit(0);
+		waitpid(pid, NULL, 0);
+	}
+	return 0;
+}
+
 static json_int_t status_number(const char *object, const char *member)
 {
 	char error[128];
@@ -506,9 +521,11 @@ static void opens_without_end_leave_the_agent_to_others(void **state)
 	(void)state;
 	opens_without_end("two that open and close", flood, "");
 	opens_without_end("many that open and end", flood_of_processes, "");
+	opens_without_end("many that inherit and end", flood_of_heirs, "");
 	snprintf(ignore, sizeof(ignore), "ignore = cgroup:%s/flood\n", live_root());
 	opens_without_end("two that are ignored", flood, ignore);
 	opens_without_end("many that are ignored", flood_of_processes, ignore);
+	opens_without_end("many heirs that are ignored", flood_of_heirs, ignore);
 }
 
 int main(void)
