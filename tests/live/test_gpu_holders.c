@@ -416,6 +416,37 @@ static bool handed_over(void *arg)
 	return !gpu_fixture_holder(h->f, h->from) && gpu_fixture_holder(h->f, h->to);
 }
 
+static int close_and_open_it(const char *node, int *held, int peer)
+{
+	close_it(node, held, peer);
+	return open_it(node, held, peer);
+}
+
+/* No walk came by in between, and the kernel gives the new open file the place of the old one. */
+static void who_closes_and_opens_again_holds_it_since_then(void **state)
+{
+	struct gpu_fixture *f = *state;
+	struct actor actor;
+	uint64_t before;
+
+	actor_start(f, &actor, -1);
+	assert_true(actor_do(&actor, open_it) >= 0);
+	gpu_fixture_settle(f);
+	for (unsigned int i = 0; i < 10; i++) {
+		before = monotonic_ns();
+		assert_true(actor_do(&actor, close_and_open_it) >= 0);
+		gpu_fixture_settle(f);
+		assert_true(gpu_fixture_holder(f, actor.pid)->since_ns >= before);
+	}
+	/* Another descriptor beside it changes nothing. */
+	before = gpu_fixture_holder(f, actor.pid)->since_ns;
+	assert_int_equal(actor_do(&actor, dup_it), 0);
+	assert_true(actor_do(&actor, open_it) >= 0);
+	gpu_fixture_settle(f);
+	assert_int_equal(gpu_fixture_holder(f, actor.pid)->since_ns, before);
+	actor_end(&actor);
+}
+
 static void a_passed_descriptor_makes_a_holder_and_no_open(void **state)
 {
 	struct gpu_fixture *f = *state;
@@ -903,7 +934,7 @@ static void full_tables_are_counted_losses(void **state)
 	for (look.tgid = 1 << 23; look.tgid < (1 << 23) + GPU_LOOKS + 3; look.tgid++)
 		gpu_look_at(f->gpu, &look);
 	for (uint64_t id = 1; id <= GPU_FILES + 5; id++)
-		(void)gpu_file_seen(f->gpu, id, 0);
+		gpu_file_opened(f->gpu, id, 0, 0);
 	for (uint32_t i = 0; i < CULPRIT_GPU_HOLDERS + 7; i++) {
 		struct culprit_task task = { .tgid = (1 << 23) + i };
 
@@ -986,6 +1017,7 @@ int main(void)
 	ADD(a_grandchild_forked_at_once_is_found_too);
 	ADD(a_child_forked_at_once_inherits_from_a_parent_that_ends);
 	ADD(an_opener_in_the_midst_of_a_walk_is_kept);
+	ADD(who_closes_and_opens_again_holds_it_since_then);
 	ADD(a_passed_descriptor_makes_a_holder_and_no_open);
 	ADD(a_descriptor_passed_on_by_one_who_ends_is_found_at_once);
 	ADD(a_descriptor_passed_on_before_any_walk_is_found_at_once);

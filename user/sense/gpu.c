@@ -91,7 +91,7 @@ static void take_open(struct gpu_sense *gpu, const struct culprit_gpu_record *re
 		look.until_ns = record->quiet_ns;
 	look.stays = look.until_ns > 0;
 	/* Known to the table of files, so that no walk takes it for another open. */
-	gpu_file_seen(gpu, record->file, record->device);
+	gpu_file_opened(gpu, record->file, record->device, record->time_ns);
 	slot = gpu_hold_slot(gpu, &record->task, record->device);
 	told.uid = record->uid;
 	told.gid = record->gid;

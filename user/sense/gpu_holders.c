@@ -78,7 +78,10 @@ unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *tas
 		.task = *task,
 		.since_ns = monotonic_ns(),
 	};
-	gpu->holds[slot] = (struct gpu_hold){ .fresh = true };
+	gpu->holds[slot] = (struct gpu_hold){
+		.fresh = true,
+		.first_ns = gpu->holders[slot].since_ns,
+	};
 	link_holder(gpu, slot);
 	return slot;
 }
@@ -129,20 +132,21 @@ static void link_file(struct gpu_sense *gpu, unsigned int slot)
 	*bucket = (uint16_t)slot;
 }
 
-bool gpu_file_seen(struct gpu_sense *gpu, uint64_t id, uint32_t device)
+/* Known, or new (*fresh); NULL without room. */
+static struct gpu_file *file_of(struct gpu_sense *gpu, uint64_t id, uint32_t device, bool *fresh)
 {
 	unsigned int slot = gpu->file_index.bucket[bucket_of(id, device)];
 
+	*fresh = false;
 	for (; slot != GPU_NOBODY; slot = gpu->files[slot].next) {
 		if (gpu->files[slot].id == id && gpu->files[slot].device == device) {
 			gpu->files[slot].generation = gpu->generation;
-			return false;
+			return &gpu->files[slot];
 		}
 	}
-	/* Without room no file is new: no open is counted that was none. */
 	if (gpu->n_files == GPU_FILES) {
 		gpu_count_full(gpu, CULPRIT_GPU_TABLE_FILE);
-		return false;
+		return NULL;
 	}
 	slot = gpu->n_files++;
 	gpu->files[slot] = (struct gpu_file){
@@ -151,7 +155,27 @@ bool gpu_file_seen(struct gpu_sense *gpu, uint64_t id, uint32_t device)
 		.generation = gpu->generation,
 	};
 	link_file(gpu, slot);
-	return true;
+	*fresh = true;
+	return &gpu->files[slot];
+}
+
+bool gpu_file_seen(struct gpu_sense *gpu, uint64_t id, uint32_t device, uint64_t *since_ns)
+{
+	bool fresh;
+	const struct gpu_file *file = file_of(gpu, id, device, &fresh);
+
+	*since_ns = file ? file->since_ns : 0;
+	/* Without room no file is new: no open is counted that was none. */
+	return fresh;
+}
+
+void gpu_file_opened(struct gpu_sense *gpu, uint64_t id, uint32_t device, uint64_t time_ns)
+{
+	bool fresh;
+	struct gpu_file *file = file_of(gpu, id, device, &fresh);
+
+	if (file)
+		file->since_ns = time_ns;
 }
 
 void gpu_drop_files(struct gpu_sense *gpu)

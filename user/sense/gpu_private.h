@@ -33,6 +33,7 @@ struct gpu_hold {
 	bool fresh;	      /* not yet told as GPU_HELD */
 	bool written;	      /* is in the pinned map */
 	uint64_t generation;  /* of the last walk that found it */
+	uint64_t first_ns;    /* when it came into the table */
 	uint64_t told_in;     /* the walk that had begun when its last open was announced */
 	uint64_t told_ns;     /* the first one announced since that walk began */
 	uint64_t doubtful_ns; /* before this an open is believed without a descriptor */
@@ -45,6 +46,7 @@ struct gpu_file {
 	uint32_t device;
 	uint16_t next;
 	uint64_t generation;
+	uint64_t since_ns; /* when its open was announced; 0: a walk found it */
 };
 
 /* A process that an event named, for the next walks. */
@@ -133,8 +135,11 @@ unsigned int gpu_hold_slot(struct gpu_sense *gpu, const struct culprit_task *tas
 /* Counts a loss: there was no room in that table. */
 void gpu_count_full(struct gpu_sense *gpu, enum culprit_gpu_table table);
 bool gpu_holds_any(const struct gpu_sense *gpu, uint32_t tgid);
-/* Marks the file as seen by the walk of this generation; true when it was not known. */
-bool gpu_file_seen(struct gpu_sense *gpu, uint64_t id, uint32_t device);
+/* Marks the file as seen by the walk of this generation; true when it was not known. It is open
+ * since *since_ns (0: unknown, or no room). */
+bool gpu_file_seen(struct gpu_sense *gpu, uint64_t id, uint32_t device, uint64_t *since_ns);
+/* The same for one whose open was announced: another file than the one that had its place. */
+void gpu_file_opened(struct gpu_sense *gpu, uint64_t id, uint32_t device, uint64_t time_ns);
 void gpu_drop_files(struct gpu_sense *gpu);
 void gpu_reindex_holders(struct gpu_sense *gpu);
 /* Of all that this process holds. */

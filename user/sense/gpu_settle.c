@@ -81,6 +81,7 @@ static void take_row(struct gpu_sense *gpu, const struct culprit_gpu_file *row)
 	struct gpu_holder *holder;
 	struct gpu_hold *hold;
 	unsigned int slot;
+	uint64_t since_ns;
 
 	if (row->device >= gpu->n_slots)
 		return;
@@ -92,13 +93,19 @@ static void take_row(struct gpu_sense *gpu, const struct culprit_gpu_file *row)
 	if (hold->generation != gpu->generation) {
 		hold->generation = gpu->generation;
 		holder->descriptors = 0;
+		holder->since_ns = UINT64_MAX;
 		/* It may have moved, changed its user or run another program. */
 		holder->task = row->task;
 		holder->uid = row->uid;
 		holder->gid = row->gid;
 	}
 	holder->descriptors++;
-	hold->new_files += gpu_file_seen(gpu, row->file, row->device);
+	hold->new_files += gpu_file_seen(gpu, row->file, row->device, &since_ns);
+	/* Since the oldest of its open files, but not since before it was seen with one. */
+	if (since_ns < hold->first_ns)
+		since_ns = hold->first_ns;
+	if (since_ns < holder->since_ns)
+		holder->since_ns = since_ns;
 }
 
 /* Each process once: holders of several devices, and looks at holders. */
@@ -273,6 +280,7 @@ static void drop_absent(struct gpu_sense *gpu, uint64_t now)
 		if (gpu->holds[i].told_in == gpu->generation || now < gpu->holds[i].doubtful_ns) {
 			/* It had closed it, or it would have been found. */
 			gpu->holders[i].since_ns = gpu->holds[i].told_ns;
+			gpu->holds[i].first_ns = gpu->holds[i].told_ns;
 			continue;
 		}
 		remove_holder(gpu, i);
