@@ -150,6 +150,8 @@ static __always_inline bool may_tell(const struct culprit_gpu_record *what, u32 
 	struct teller key = { .tgid = tgid, .device = what->device, .event = what->event };
 	struct told fresh = { .since_ns = now, .records = 1 };
 	struct told *known = bpf_map_lookup_elem(&told, &key);
+	/* After one that it has let go of something, it is looked at for longer than this. */
+	u32 most = what->event == CULPRIT_GPU_LEFT ? 2 : CULPRIT_GPU_RECORDS;
 	u32 records;
 
 	*quiet_ns = 0;
@@ -165,10 +167,10 @@ static __always_inline bool may_tell(const struct culprit_gpu_record *what, u32 
 		return true;
 	}
 	records = known->records + 1;
-	if (records > CULPRIT_GPU_RECORDS)
+	if (records > most)
 		return false;
 	known->records = records;
-	if (records == CULPRIT_GPU_RECORDS)
+	if (records == most)
 		*quiet_ns = known->since_ns + CULPRIT_GPU_QUIET_NS;
 	return true;
 }
