@@ -140,7 +140,9 @@ static int carry_out(struct act *act, struct held *h)
 		 * no new claims. */
 		if (guardian_pid(act->options.guardian) == 0)
 			return -EHOSTDOWN;
-		r = ledger_write(act->options.ledger, &h->claim);
+		r = watch_add(act, h);
+		if (r == 0)
+			r = ledger_write(act->options.ledger, &h->claim);
 		if (r == 0)
 			terminate_begin(act, h);
 		return r;
@@ -148,7 +150,13 @@ static int carry_out(struct act *act, struct held *h)
 	r = grip_is_free(act, h);
 	if (r == 0)
 		r = grip_take(act, h);
-	if (r == 0)
+	if (r < 0)
+		return r;
+	/* After the freeze, which it would delay: what has been told by then is told again. */
+	r = watch_add(act, h);
+	if (r < 0)
+		(void)grip_let_go(act, h);
+	else
 		watch_soon(act, h);
 	return r;
 }
@@ -196,8 +204,6 @@ int act_claim(struct act *act, enum claim_action action, const struct target *ta
 	h->claim.since_ms = unix_ms();
 	describe(&h->claim, policy, reason);
 	r = grip_open(act, h);
-	if (r == 0)
-		r = watch_add(act, h);
 	if (r == 0)
 		r = carry_out(act, h);
 	if (r < 0) {

@@ -169,16 +169,19 @@ static bool changes(struct agent *a, const struct agent_policy *p, const struct 
 static void look_at_change(struct agent *a, struct agent_policy *p, const struct gpu_change *change,
 			   uint64_t now)
 {
-	double value = gpu_signal_value(a, p);
+	double value;
+	bool opened =
+		change->news == GPU_OPENED && p->config->hold_ns == 0 && is_ours(p, change->device);
 
-	p->record_ns = 0;
-	if (change->news == GPU_OPENED && p->config->hold_ns == 0 && is_ours(p, change->device)) {
-		value = value < 1 ? 1 : value;
-		p->record_ns = change->time_ns;
-		if (!policy_holds(p))
-			note_user(a, p, change->device, &change->task);
+	p->record_ns = opened ? change->time_ns : 0;
+	/* The first user is known to count; the next look asks for the others. */
+	if (opened && !policy_holds(p)) {
+		note_user(a, p, change->device, &change->task);
+		policy_look(a, p, 1, now);
+		return;
 	}
-	policy_look(a, p, value, now);
+	value = gpu_signal_value(a, p);
+	policy_look(a, p, opened && value < 1 ? 1 : value, now);
 }
 
 /* The hot path of this signal: an open is news even when it is closed again before anyone looks. */
