@@ -15,6 +15,7 @@
 
 #include "agent.h"
 #include "lib/cleanup.h"
+#include "lib/clock.h"
 #include "live.h"
 #include "stand_in.h"
 
@@ -279,6 +280,55 @@ static void a_thaw_by_hand_outlives_a_reload_that_changes_the_policy(void **stat
 	assert_int_equal(agent_stop(), 0);
 }
 
+static json_t *hog_for(int ms)
+{
+	json_t *parameters = hog();
+
+	json_object_set_new(parameters, "for_ms", json_integer(ms));
+	return parameters;
+}
+
+/* Frozen at that time or later, and nearly at once then. */
+static void assert_frozen_at(uint64_t due_ns)
+{
+	while (monotonic_ns() < due_ns) {
+		assert_false(live_frozen("hog"));
+		usleep(10 * 1000);
+	}
+	assert_true(live_until(live_is_frozen, "hog", 2500));
+}
+
+static void what_is_thawed_for_a_time_is_left_alone_for_so_long(void **state)
+{
+	uint64_t due_ns;
+	pid_t front;
+
+	(void)state;
+	make_cgroups();
+	live_fork("hog", load_sleep, NULL);
+	agent_start(PAUSES("hog", "freeze"));
+	/* Before anybody wants to hold it, over a reload, */
+	due_ns = monotonic_ns() + 1500 * NSEC_PER_MSEC;
+	call("Thaw", hog_for(1500));
+	call("Reload", json_object());
+	front = live_fork("front", load_spin, NULL);
+	assert_frozen_at(due_ns);
+	/* while it is held, and whether its signal has been quiet or not. */
+	due_ns = monotonic_ns() + 3 * NSEC_PER_SEC;
+	call("Thaw", hog_for(3000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
+	live_kill(front);
+	assert_true(live_until(is_quiet, "pauses", 2000));
+	live_fork("front", load_spin, NULL);
+	assert_frozen_at(due_ns);
+	/* What is frozen by hand is not left alone any more. */
+	call("Thaw", hog_for(60000));
+	assert_true(live_until(live_is_thawed, "hog", 1000));
+	call("Freeze", hog());
+	assert_true(live_until(live_is_frozen, "hog", 1000));
+	assert_int_equal(agent_stop(), 0);
+}
+
 static void a_reload_that_adds_and_removes_targets_keeps_the_others_held(void **state)
 {
 	(void)state;
@@ -357,6 +407,7 @@ int main(void)
 		T(a_reload_into_another_mode_decides_anew),
 		T(a_policy_stays_paused_over_a_reload_and_hears_again_when_resumed),
 		T(a_thaw_by_hand_outlives_a_reload_that_changes_the_policy),
+		T(what_is_thawed_for_a_time_is_left_alone_for_so_long),
 		T(a_reload_that_adds_and_removes_targets_keeps_the_others_held),
 		T(a_held_off_policy_does_not_keep_the_agent_awake),
 		T(the_end_that_max_hold_made_is_told_as_such_in_the_grace_time_too),

@@ -143,6 +143,7 @@ struct hold {
 	unsigned int n_holders;
 	bool by_operator;
 	uint64_t operator_until_ns; /* 0: until thawed */
+	uint64_t free_until_ns;	    /* let go by hand for so long: nobody holds it; 0: no */
 	uint64_t again_ns;	    /* thawed by others: not frozen again before this */
 	uint64_t spared_until_ns;   /* protected: when to look at it again */
 	uint64_t shadow_due_ns;	    /* shadow: when to look whether it could still be held */
@@ -366,6 +367,8 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p);
 /* Holds the target for the policy: a new claim, or one more holder of an old one. */
 int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,
 	       enum claim_action action, const char *reason);
+/* Lets it go, and keeps every policy off it until then. -ENOSPC: no room to remember that. */
+int hold_free_by_operator(struct agent *a, const struct target *target, uint64_t until_ns);
 int hold_by_operator(struct agent *a, const struct target *target, uint64_t until_ns,
 		     const char *reason, struct hold **out);
 /* Takes the policy off all its holds, or off one; undoes those that nobody holds any more. */

@@ -178,6 +178,7 @@ struct by_hand {
 	const char *reason;
 	json_t *claims; /* of those that were done */
 	json_t *failed; /* of those that were not: target and reason */
+	json_t *free;	/* targets that are let alone until `until_ns` */
 	bool theirs;	/* someone else froze one of them */
 };
 
@@ -298,14 +299,22 @@ static void thaw_one(struct each_target *each, const struct target *target)
 {
 	struct by_hand *hand = (struct by_hand *)each;
 	struct hold *h = hold_find(hand->agent, target);
+	bool held = h && (h->claim || h->by_operator);
 	json_t *claim;
 
-	if (!h || !(h->claim || h->by_operator)) {
+	if (!held)
 		hand->theirs |= frozen_by_others(hand->agent, target);
+	if (!held && !hand->until_ns)
 		return;
-	}
-	claim = report_claim(h);
-	hold_release_one(hand->agent, h, "it was thawed by hand");
+	claim = held ? report_claim(h) : NULL;
+	if (!hand->until_ns)
+		hold_release_one(hand->agent, h, "it was thawed by hand");
+	else if (hold_free_by_operator(hand->agent, target, hand->until_ns) < 0)
+		note_failure(hand, target, hold_error_text(-ENOSPC));
+	else
+		json_array_append_new(hand->free, target_to_json(target));
+	if (!held)
+		return;
 	if (h->used && h->claim) {
 		json_decref(claim);
 		note_failure(hand, target, "it could not be let go; it is tried again each second");
@@ -318,9 +327,9 @@ static void answer_thaw(struct varlink_call *call, const char *name, const struc
 {
 	char message[512];
 
-	if (json_array_size(hand->claims) > 0) {
-		(void)varlink_reply(call, json_pack("{s:O,s:O}", "claims", hand->claims, "failed",
-						    hand->failed));
+	if (json_array_size(hand->claims) > 0 || json_array_size(hand->free) > 0) {
+		(void)varlink_reply(call, json_pack("{s:O,s:O,s:O}", "claims", hand->claims,
+						    "failed", hand->failed, "free", hand->free));
 		return;
 	}
 	if (json_array_size(hand->failed) > 0)
@@ -339,17 +348,23 @@ void control_thaw(void *agent, struct varlink_call *call, json_t *parameters)
 	struct agent *a = agent;
 	struct by_hand hand = { .each.fn = thaw_one, .agent = a };
 	const char *name;
+	int64_t for_ms = 0;
+	bool timed = false;
 	const struct varlink_field fields[] = {
 		{ "target", VARLINK_STRING, true, &name, NULL },
+		{ "for_ms", VARLINK_INT, false, &for_ms, &timed },
 		{ 0 },
 	};
 
-	if (!varlink_fields(call, parameters, fields) || !count_targets(a, call, name))
+	if (!varlink_fields(call, parameters, fields) ||
+	    !control_until(call, timed, for_ms, &hand.until_ns) || !count_targets(a, call, name))
 		return;
+	hand.free = json_array();
 	hand.claims = json_array();
 	hand.failed = json_array();
 	(void)each_target(a, name, &hand.each);
 	answer_thaw(call, name, &hand);
+	json_decref(hand.free);
 	json_decref(hand.claims);
 	json_decref(hand.failed);
 }

@@ -91,7 +91,7 @@ void hold_is_over(struct hold *h, bool gone)
 	h->error = gone ? -ENODATA : 0;
 	if (gone)
 		hold_forget_offender(h);
-	if (h->n_holders == 0 || (gone && h->target.kind == TARGET_PROCESS))
+	if ((h->n_holders == 0 && !h->free_until_ns) || (gone && h->target.kind == TARGET_PROCESS))
 		h->used = false;
 }
 

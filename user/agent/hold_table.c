@@ -28,8 +28,9 @@ struct hold *hold_find(struct agent *a, const struct target *target)
 
 bool holds_any(const struct agent *a)
 {
+	/* What was let go for some time waits for the pulse. */
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
-		if (a->holds[i].used)
+		if (a->holds[i].used && (a->holds[i].claim || !a->holds[i].free_until_ns))
 			return true;
 	return false;
 }

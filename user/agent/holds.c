@@ -41,7 +41,7 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 	int before = h->error;
 	int r;
 
-	if (is_spared(a, h, p))
+	if (h->free_until_ns || is_spared(a, h, p))
 		return;
 	if (a->config->shadow)
 		r = act_would_claim(a->act, h->action, &h->target);
@@ -173,6 +173,7 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 		return -ENOSPC;
 	h->by_operator = true;
 	h->operator_until_ns = until_ns;
+	h->free_until_ns = 0;
 	*out = h;
 	if (!h->claim) {
 		h->action = target->kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
@@ -245,7 +246,7 @@ static void settle(struct agent *a, struct hold *h, const struct agent_policy *g
 		    hold_wanted_action(h) != CLAIM_TERMINATE)
 			hold_only(a, h);
 	} else if (undo(a, h, gone, why) == 0 && h->n_holders == 0) {
-		h->used = false;
+		h->used = h->free_until_ns != 0;
 	}
 }
 
@@ -259,6 +260,29 @@ void hold_release_one(struct agent *a, struct hold *h, const char *why)
 	settle(a, h, p, why);
 }
 
+int hold_free_by_operator(struct agent *a, const struct target *target, uint64_t until_ns)
+{
+	struct hold *h = hold_find(a, target);
+
+	if (!h)
+		h = hold_new(a, target, target->kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP);
+	if (!h)
+		return -ENOSPC;
+	h->free_until_ns = until_ns;
+	hold_release_one(a, h, "it was thawed by hand");
+	return 0;
+}
+
+/* The operator's time is over: whoever would hold it now does. */
+static void end_freedom(struct hold *h)
+{
+	h->free_until_ns = 0;
+	for (unsigned int i = 0; i < h->n_holders; i++)
+		h->holders[i].off = false;
+	if (h->n_holders == 0 && !h->claim)
+		h->used = false;
+}
+
 /* Takes one of its holders off the hold. */
 static void leave(struct agent *a, struct hold *h, unsigned int at, const char *why)
 {
@@ -266,7 +290,7 @@ static void leave(struct agent *a, struct hold *h, unsigned int at, const char *
 	settle(a, h, h->holders[at].policy, why);
 	h->holders[at] = h->holders[--h->n_holders];
 	if (h->n_holders == 0 && !h->by_operator && !h->claim)
-		h->used = false;
+		h->used = h->free_until_ns != 0;
 }
 
 void holds_release(struct agent *a, struct agent_policy *p, const char *why)
@@ -368,6 +392,8 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 			continue;
 		if (h->shadow)
 			look_at_shadow(a, h, now_ns);
+		if (h->free_until_ns && now_ns >= h->free_until_ns)
+			end_freedom(h);
 		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
 			h->by_operator = false;
 			settle(a, h, NULL, "the time that the operator gave is over");

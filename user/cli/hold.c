@@ -71,7 +71,7 @@ enum cli_status verb_freeze(const struct cli *cli)
 
 enum cli_status verb_thaw(const struct cli *cli)
 {
-	char target[TARGET_SIZE];
+	char target[TARGET_SIZE], duration[FORMAT_SIZE];
 	const json_t *claim;
 	json_t *reply;
 	size_t i;
@@ -90,6 +90,10 @@ enum cli_status verb_thaw(const struct cli *cli)
 				   member_text(claim, "policy"));
 		if (i == 0)
 			print_line("nothing of %s was held", cli->arg);
+		json_array_foreach (json_object_get(reply, "free"), i, claim)
+			print_line("left alone: %s for %s; culprit freeze ends that",
+				   format_target(target, sizeof(target), claim),
+				   format_duration(duration, cli->for_ms));
 	}
 	r = tell_failed(reply, "let go");
 	json_decref(reply);

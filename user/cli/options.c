@@ -40,10 +40,11 @@ static const struct cli_verb verbs[] = {
 	{ "freeze", "TARGET [--for D] [--json]",
 	  "Holds a target by hand, until it is thawed.\n" TARGET_IS "\n" HELP_FOR HELP_JSON,
 	  "TARGET", verb_freeze, CLI_FOR | CLI_JSON, true },
-	{ "thaw", "TARGET [--json]",
+	{ "thaw", "TARGET [--for D] [--json]",
 	  "Lets a target go. A policy that held it stays off it until its signal has been quiet\n"
-	  "once.\n" TARGET_IS "\n" HELP_JSON,
-	  "TARGET", verb_thaw, CLI_JSON, true },
+	  "once; with --for every policy stays off it for so long, held now or not.\n" TARGET_IS
+	  "\n" HELP_FOR HELP_JSON,
+	  "TARGET", verb_thaw, CLI_FOR | CLI_JSON, true },
 	{ "pause", "[POLICY] [--for D] [--json]",
 	  "Switches a policy (all of them) off and releases what it holds.\n\n" HELP_FOR HELP_JSON,
 	  "POLICY", verb_pause, CLI_FOR | CLI_JSON, false },
