@@ -548,14 +548,13 @@ static void full_tables_are_counted_losses(void **state)
 
 /* --- budgets ---------------------------------------------------------------------------------- */
 
-static void a_task_that_never_switches_crosses_at_a_tick(void **state)
+/* What was used when a task that runs alone crossed a budget of 50 ms. */
+static uint64_t used_at_crossing(uint64_t id)
 {
 	struct heard heard = { 0 };
 	_cleanup_cpu_ struct cpu_sense *cpu = open_rung(NULL, &heard);
-	uint64_t id = live_cgroup("lone");
 	pid_t pid;
 
-	(void)state;
 	assert_int_equal(cpu_set_budget(cpu, 3, NSEC_PER_SEC, 50 * MS, false), 0);
 	watch(cpu, id, 3);
 	/* Nothing else may come between on a crowded machine. */
@@ -567,13 +566,24 @@ static void a_task_that_never_switches_crosses_at_a_tick(void **state)
 	assert_int_equal(heard.last.task.tgid, pid);
 	assert_true(heard.last.task.cgroup == id);
 	assert_true(heard.last.used_ns >= 50 * MS);
-	/* A tick is 10 ms at most (HZ=100). */
-	assert_true(heard.last.used_ns < 80 * MS);
 	/* It ran a little before it joined the cgroup. */
 	assert_true(heard.last.task_used_ns >= heard.last.used_ns);
 	assert_true(heard.last.cgroup_used_ns == heard.last.used_ns);
 	live_kill(pid);
-	live_rmdir("lone");
+	return heard.last.used_ns;
+}
+
+static void a_task_that_never_switches_crosses_at_a_tick(void **state)
+{
+	uint64_t used_ns = UINT64_MAX;
+
+	(void)state;
+	/* A tick is 10 ms at most (HZ=100), unless the machine below stands still. */
+	for (int i = 0; i < 3 && used_ns >= 80 * MS; i++) {
+		used_ns = used_at_crossing(live_cgroup("lone"));
+		live_rmdir("lone");
+	}
+	assert_true(used_ns < 80 * MS);
 }
 
 /* Spins until it has used what arg points to, notes there when that was, and uses as much again:
