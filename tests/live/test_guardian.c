@@ -601,6 +601,34 @@ static void what_was_not_lent_cannot_be_pledged(void **state)
 	mini_stop(&m);
 }
 
+static bool guardian_is_dead(void *unused)
+{
+	(void)unused;
+	return mini_state(fixture.shared->guardian) == 'Z';
+}
+
+/* Before anyone has noticed that it died. */
+static void nothing_is_pledged_to_a_dead_guardian(void **state)
+{
+	struct claim claim = { .id = 1, .target.kind = TARGET_CGROUP };
+	int freeze = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct mini m;
+
+	(void)state;
+	assert_int_equal(start_agent(&m), 0);
+	assert_int_equal(ledger_write(m.ledger, &claim), 0);
+	guardian_lend(m.guardian, 0, freeze);
+	kill(fixture.shared->guardian, SIGKILL);
+	assert_true(live_until(guardian_is_dead, NULL, 1000));
+	assert_int_equal(guardian_pledge(m.guardian, 0, 1), -EHOSTDOWN);
+	assert_int_equal(guardian_restart(m.guardian, NULL, 0), 0);
+	assert_int_equal(guardian_pledge(m.guardian, 0, 1), 0);
+	guardian_redeem(m.guardian, 0);
+	close(freeze);
+	assert_int_equal(ledger_clear(m.ledger, 1), 0);
+	mini_stop(&m);
+}
+
 /* Finds a claim of an earlier agent, lets it go, and uses its place. */
 static int agent_dies_in_an_old_place(void *unused)
 {
@@ -763,6 +791,7 @@ int main(void)
 		cmocka_unit_test(what_is_pledged_only_is_undone),
 		cmocka_unit_test(a_silent_agent_with_a_pledge_is_killed_and_undone),
 		cmocka_unit_test(what_was_not_lent_cannot_be_pledged),
+		cmocka_unit_test(nothing_is_pledged_to_a_dead_guardian),
 		cmocka_unit_test(in_an_old_place_it_leaves_the_ledger_too),
 		cmocka_unit_test(claims_that_the_guardian_had_not_read_yet_are_undone),
 		cmocka_unit_test(a_new_agent_waits_for_the_guardian_of_a_dead_one),

@@ -70,7 +70,7 @@ int guardian_drop(struct guardian *guardian, uint64_t claim_id);
  *
  * The descriptor stays the caller's, who keeps it open until guardian_return(). A loan that the
  * socket does not take is none: guardian_pledge() then says -ENOENT, as for a number without a
- * loan, and -EHOSTDOWN without a guardian.
+ * loan. -EHOSTDOWN: there is no guardian, or it has died.
  */
 void guardian_lend(struct guardian *guardian, unsigned int loan, int freeze_fd);
 void guardian_return(struct guardian *guardian, unsigned int loan);
