@@ -526,8 +526,31 @@ static void a_claim_that_was_never_carried_out_leaves_the_ledger(void **state)
 	assert_all_undone();
 }
 
-/* Frees what it has frozen only if the guardian knows a pledge: nothing was sent. With `arg` the
- * guardian is one that took over from another. */
+static bool guardian_is_dead(void *unused)
+{
+	(void)unused;
+	return mini_state(fixture.shared->guardian) == 'Z';
+}
+
+/* What it lends while the one guardian is dead, the next one has. */
+static int lend_to_the_next(struct mini *m, int freeze)
+{
+	kill(fixture.shared->guardian, SIGKILL);
+	if (!live_until(guardian_is_dead, NULL, 1000))
+		return -ETIMEDOUT;
+	guardian_lend(m->guardian, 7, freeze);
+	return guardian_restart(m->guardian, NULL, 0);
+}
+
+enum lent {
+	TO_THE_FIRST,
+	TO_THE_FIRST_AND_INHERITED,
+	TO_THE_NEXT,
+	LENT_N
+};
+
+/* Frees what it has frozen only if the guardian knows a pledge: nothing was sent. `arg` tells whom
+ * the freezer was lent to. */
 static int agent_ends_on_a_pledge(void *arg)
 {
 	struct claim claim = { .id = 1,
@@ -535,12 +558,18 @@ static int agent_ends_on_a_pledge(void *arg)
 			       .target = { .kind = TARGET_CGROUP, .cgroup = fixture.cgroups[0] } };
 	_cleanup_close_ int dir = cgroupfs_open_id(live_fs(), fixture.cgroups[0]);
 	int freeze = openat(dir, "cgroup.freeze", O_RDWR | O_CLOEXEC);
+	enum lent lent = (uintptr_t)arg;
 	struct mini m;
 
 	if (start_agent(&m) < 0)
 		return 1;
-	guardian_lend(m.guardian, 7, freeze);
-	if (arg && guardian_restart(m.guardian, NULL, 0) < 0)
+	if (lent == TO_THE_NEXT) {
+		if (lend_to_the_next(&m, freeze) < 0)
+			return 2;
+	} else {
+		guardian_lend(m.guardian, 7, freeze);
+	}
+	if (lent == TO_THE_FIRST_AND_INHERITED && guardian_restart(m.guardian, NULL, 0) < 0)
 		return 2;
 	fixture.shared->guardian = guardian_pid(m.guardian);
 	if (ledger_write(m.ledger, &claim) < 0 || guardian_pledge(m.guardian, 7, 1) < 0 ||
@@ -560,8 +589,8 @@ static bool is_pledged(void *unused)
 static void what_is_pledged_only_is_undone(void **state)
 {
 	(void)state;
-	for (unsigned int replaced = 0; replaced < 2; replaced++) {
-		pid_t pid = start(agent_ends_on_a_pledge, replaced);
+	for (unsigned int lent = 0; lent < LENT_N; lent++) {
+		pid_t pid = start(agent_ends_on_a_pledge, lent);
 
 		assert_true(live_until(is_pledged, NULL, 5000));
 		live_kill(pid);
@@ -571,7 +600,7 @@ static void what_is_pledged_only_is_undone(void **state)
 
 static void a_silent_agent_with_a_pledge_is_killed_and_undone(void **state)
 {
-	pid_t pid = start(agent_ends_on_a_pledge, 0);
+	pid_t pid = start(agent_ends_on_a_pledge, TO_THE_FIRST);
 
 	(void)state;
 	assert_true(live_until(is_pledged, NULL, 5000));
@@ -599,12 +628,6 @@ static void what_was_not_lent_cannot_be_pledged(void **state)
 	close(freeze);
 	assert_int_equal(ledger_clear(m.ledger, 1), 0);
 	mini_stop(&m);
-}
-
-static bool guardian_is_dead(void *unused)
-{
-	(void)unused;
-	return mini_state(fixture.shared->guardian) == 'Z';
 }
 
 /* Before anyone has noticed that it died. */

@@ -271,7 +271,13 @@ void guardian_lend(struct guardian *g, unsigned int loan, int freeze_fd)
 {
 	struct vigil_message lend = { .kind = VIGIL_LEND, .slot = loan };
 
-	if (loan < GUARDIAN_LOANS && transmit(g, &lend, &freeze_fd, 1) == 0)
+	int r;
+
+	if (loan >= GUARDIAN_LOANS)
+		return;
+	r = transmit(g, &lend, &freeze_fd, 1);
+	/* Where there is no guardian, the next one is born with it. */
+	if (r == 0 || r == -EHOSTDOWN)
 		g->loans[loan] = freeze_fd;
 }
 

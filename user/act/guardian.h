@@ -68,9 +68,9 @@ int guardian_drop(struct guardian *guardian, uint64_t claim_id);
  * freezers of what a policy may freeze at any time: a claim on one of them is pledged in shared
  * memory, carried out, and then added as any other, which ends the pledge.
  *
- * The descriptor stays the caller's, who keeps it open until guardian_return(). A loan that the
- * socket does not take is none: guardian_pledge() then says -ENOENT, as for a number without a
- * loan. -EHOSTDOWN: there is no guardian, or it has died.
+ * The descriptor stays the caller's, who keeps it open until guardian_return(). A new guardian has
+ * all that was lent before. A loan that a full socket does not take is none: guardian_pledge() then
+ * says -ENOENT, as for a number without a loan. -EHOSTDOWN: there is no guardian, or it has died.
  */
 void guardian_lend(struct guardian *guardian, unsigned int loan, int freeze_fd);
 void guardian_return(struct guardian *guardian, unsigned int loan);
