@@ -7,12 +7,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <pty.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -576,6 +579,75 @@ static void a_process_that_is_frozen_was_not_continued(void **state)
 	mini_write_freeze("cold", "0");
 	assert_true(mini_told(m, ACT_HELD, claim->id));
 	assert_int_equal(act_undo(m->act, claim), 0);
+	live_kill(pid);
+}
+
+static void pin(pid_t pid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	assert_int_equal(sched_setaffinity(pid, sizeof(set), &set), 0);
+}
+
+static void take_note(int unused)
+{
+	(void)unused;
+}
+
+static void *sleep_for_ever(void *unused)
+{
+	pin(0, 0);
+	load_sleep(unused);
+	return NULL;
+}
+
+/* Two threads, of which the first runs only when nobody else wants its CPU. */
+static int load_starving(void *unused)
+{
+	const struct sched_param param = { 0 };
+	pthread_t other;
+
+	signal(SIGUSR1, take_note);
+	if (pthread_create(&other, NULL, sleep_for_ever, NULL) != 0 ||
+	    sched_setscheduler(0, SCHED_IDLE, &param) < 0)
+		return 1;
+	pin(0, (int)sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	return load_spin(unused);
+}
+
+static bool is_idle_class(void *pid)
+{
+	return sched_getscheduler(*(pid_t *)pid) == SCHED_IDLE;
+}
+
+/* The other thread takes SIGSTOP, and the first has yet to come to its stop. */
+static void a_process_whose_first_thread_waits_for_a_cpu_was_not_continued(void **state)
+{
+	struct mini *m = *state;
+	uint64_t end;
+	struct claim *claim;
+	pid_t pid, hog;
+
+	busy_cgroup("starving", load_starving, &pid);
+	assert_true(live_until(is_idle_class, &pid, 1000));
+	hog = live_fork(NULL, load_spin, NULL);
+	assert_int_equal(setpriority(PRIO_PROCESS, (id_t)hog, -20), 0);
+	pin(hog, (int)sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	/* Until it has got the CPU for itself. */
+	usleep(50000);
+	/* A thread that has a signal to take is not asked to take another one. */
+	kill(pid, SIGUSR1);
+	claim = mini_stop_process(m, pid);
+	end = monotonic_ns() + 400 * NSEC_PER_MSEC;
+	while (monotonic_ns() < end)
+		sd_event_run(m->event, 10000);
+	assert_int_equal(claim->external_thaws, 0);
+	live_kill(hog);
+	assert_true(mini_told(m, ACT_HELD, claim->id));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	assert_true(live_until(runs, &pid, 1000));
 	live_kill(pid);
 }
 
@@ -1203,6 +1275,9 @@ int main(void)
 			teardown),
 		cmocka_unit_test_setup_teardown(a_process_that_is_frozen_was_not_continued,
 						setup_patient, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_process_whose_first_thread_waits_for_a_cpu_was_not_continued,
+			setup_patient, teardown),
 		test_with_agent(what_has_left_only_is_not_stopped_again_nor_ended),
 		test_with_agent(a_cgroup_that_empties_while_frozen_is_not_left_frozen),
 		test_with_agent(a_thaw_that_meets_an_rmdir_frees_its_place_in_the_ledger),

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "act/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 
@@ -52,6 +55,24 @@ bool process_ended(int pidfd)
 bool process_is_stopped(const struct proc_stat *st)
 {
 	return st->state == 'T' || st->state == 't';
+}
+
+bool process_is_stopping(pid_t pid)
+{
+	_cleanup_closedir_ DIR *threads = NULL;
+	const struct dirent *entry;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	threads = opendir(path);
+	while (threads && (entry = readdir(threads))) {
+		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+		struct proc_stat st;
+
+		if (tid > 0 && proc_read_stat(tid, &st) == 0 && process_is_stopped(&st))
+			return true;
+	}
+	return false;
 }
 
 uint64_t process_start_ns(const struct proc_stat *st)

@@ -24,6 +24,10 @@ bool process_ended(int pidfd);
 /* In a job-control stop, or about to be seen by a tracer in one? */
 bool process_is_stopped(const struct proc_stat *st);
 
+/* Has any of its threads stopped? The one that takes SIGSTOP does in that moment, and the others
+ * when they next run (do_signal_stop). Allocates. */
+bool process_is_stopping(pid_t pid);
+
 /* Start time as the records have it, to the precision of /proc (a clock tick). */
 uint64_t process_start_ns(const struct proc_stat *st);
 

@@ -134,11 +134,12 @@ static void look_at_cgroup(struct act *act, struct held *h)
 }
 
 /* Someone continued it before it was seen to have stopped: SIGSTOP has been taken, and it runs. Not
- * in D, nor in the first moment: of a process with threads another one may have taken it. */
+ * in D, nor in the first moment: a look at all threads costs something. */
 static bool was_continued(const struct held *h, const struct proc_stat *st, bool pending)
 {
 	return !pending && (st->state == 'R' || st->state == 'S') &&
-	       monotonic_ns() >= h->claim.since_ns + LAST_NS;
+	       monotonic_ns() >= h->claim.since_ns + LAST_NS &&
+	       !process_is_stopping(h->claim.target.pid);
 }
 
 static void look_at_process(struct act *act, struct held *h)
