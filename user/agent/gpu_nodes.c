@@ -79,7 +79,7 @@ static void tell_devices(struct agent *a, int error)
 	else if (error < 0)
 		agent_degraded_for(a, DEGRADED_DEVICES,
 				   "devices: the nodes could not be listed (%s), and new ones are "
-				   "not watched; it is tried again within a minute",
+				   "not watched; it is tried again each second",
 				   strerror(-error));
 }
 
