@@ -6,9 +6,11 @@
 #include <cmocka.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -262,6 +264,55 @@ static void a_reload_follows_changed_targets_and_only(void **state)
 	assert_false(live_frozen("hog"));
 }
 
+static int asked_to_end[2];
+
+static void note_term(int unused)
+{
+	(void)unused;
+	(void)!write(asked_to_end[1], "", 1);
+}
+
+static int load_deaf(void *unused)
+{
+	signal(SIGTERM, note_term);
+	return load_sleep(unused);
+}
+
+static void write_more_config(const char *text)
+{
+	FILE *f;
+
+	assert_int_equal(mkdir(agent_file("conf.d"), 0755), 0);
+	f = fopen(agent_file("conf.d/more.conf"), "we");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void what_is_being_ended_when_only_narrows_was_not_thawed(void **state)
+{
+	char only[256], c;
+	pid_t deaf;
+
+	(void)state;
+	assert_int_equal(pipe2(asked_to_end, O_CLOEXEC), 0);
+	deaf = live_fork("hog", load_deaf, NULL);
+	agent_start("[workload hog]\ncgroup = %s/hog\n[policy ends]\nsignal = cpu\n"
+		    "of = cgroup:%s/front\nwindow = 250ms\nenter = 0.04cpu\n"
+		    "action = terminate\ntarget = hog\n");
+	live_fork("front", load_spin, NULL);
+	assert_int_equal(read(asked_to_end[0], &c, 1), 1);
+	snprintf(only, sizeof(only), "[agent]\nonly = %s\n", live_path("front"));
+	write_more_config(only);
+	assert_int_equal(culprit("reload", NULL, NULL, NULL), 0);
+	json_decref(agent_wait_event("refused", "ends", 3000));
+	assert_int_equal(agent_count_events("thawed", NULL), 0);
+	assert_int_equal(kill(deaf, 0), 0);
+	assert_int_equal(agent_stop(), 0);
+	close(asked_to_end[0]);
+	close(asked_to_end[1]);
+}
+
 static double value_of(const char *policy)
 {
 	char error[128];
@@ -406,6 +457,7 @@ int main(void)
 		T(events_since_a_time_are_the_newer_ones),
 		T(sighup_with_errors_keeps_the_old_configuration),
 		T(a_reload_follows_changed_targets_and_only),
+		T(what_is_being_ended_when_only_narrows_was_not_thawed),
 		T(a_reload_that_moves_a_policy_keeps_its_sum),
 		T(a_unit_inside_what_is_watched_does_not_yield_to_itself),
 		T(fifty_reloads_while_something_is_held_leak_nothing),

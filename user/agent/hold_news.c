@@ -52,6 +52,14 @@ enum event_kind hold_undone_kind(enum claim_action action)
 	return action == CLAIM_STOP ? EVENT_CONTINUED : EVENT_THAWED;
 }
 
+bool hold_gives_back(const struct hold *h)
+{
+	/* Who was asked to end and is let go in the middle had nothing taken. */
+	if (h->action == CLAIM_TERMINATE)
+		return false;
+	return h->shadow || (h->claim && h->claim->state != CLAIM_EXTERNAL);
+}
+
 const char *hold_gone_text(const struct hold *h)
 {
 	return h->target.kind == TARGET_CGROUP ? "nothing runs in it any more" : "it has ended";
@@ -145,7 +153,8 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 		hold_is_over(h, false);
 		break;
 	case ACT_OUTSIDE:
-		hold_tell(a, h, p, hold_undone_kind(h->action), HOLD_OUTSIDE);
+		if (hold_gives_back(h))
+			hold_tell(a, h, p, hold_undone_kind(h->action), HOLD_OUTSIDE);
 		hold_is_over(h, false);
 		break;
 	case ACT_GUARDIAN_LOST:

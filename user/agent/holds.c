@@ -195,11 +195,9 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
  * tried again at the pulse. */
 static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why)
 {
-	bool told = h->shadow && h->action != CLAIM_TERMINATE;
+	bool told = hold_gives_back(h);
 
 	if (h->claim) {
-		/* A terminate that is let go in the middle has nothing that could be given back. */
-		bool external = h->claim->state == CLAIM_EXTERNAL;
 		int r = act_undo(a->act, h->claim);
 
 		if (r < 0) {
@@ -212,7 +210,6 @@ static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, c
 					: "it could not be let go; it is tried again each second");
 			return r;
 		}
-		told = h->action != CLAIM_TERMINATE && !external;
 	}
 	if (told)
 		hold_tell(a, h, p, hold_undone_kind(h->action), why);

@@ -28,6 +28,8 @@ enum event_kind hold_begun_kind(enum claim_action action);
 enum event_kind hold_undone_kind(enum claim_action action);
 void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy *p,
 	       enum event_kind kind, const char *reason);
+/* Is there anything that ends, and has to be told, when it is let go? */
+bool hold_gives_back(const struct hold *h);
 const char *hold_gone_text(const struct hold *h);
 #define HOLD_OUTSIDE "it is outside `only` now"
 /* Nothing holds it any more, for it is gone or may not be held. */
