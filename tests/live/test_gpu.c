@@ -113,7 +113,6 @@ static int open_in_parallel(const char *node)
 static void loses_no_open_of_many_threads_at_once(void **state)
 {
 	struct gpu_fixture *f = *state;
-
 	uint64_t before = gpu_device(f->gpu, 0)->opens;
 
 	gpu_fixture_run(f, open_in_parallel);

@@ -65,6 +65,9 @@ enum claim_action policy_claim_action(const struct policy_config *config)
 
 static void gather_evidence(struct agent *a, struct agent_policy *p)
 {
+	_Static_assert(sizeof(p->evidence.device) >= sizeof(p->device),
+		       "the path of a device is told whole");
+
 	if (p->config->signal == SIGNAL_THRASH) {
 		thrash_signal_evidence(a, p);
 		return;
