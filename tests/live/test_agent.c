@@ -41,6 +41,9 @@ static void a_crossed_cpu_budget_freezes_the_target_and_quiet_thaws_it(void **st
 	assert_int_equal(
 		json_integer_value(json_object_get(json_object_get(event, "offender"), "pid")),
 		front);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(event, "offender"), "cgroup")),
+		live_path("front"));
 	json_decref(event);
 	live_kill(front);
 	json_decref(agent_wait_event("thawed", "front-first", 5000));
@@ -344,6 +347,9 @@ static void an_open_of_the_device_freezes_the_job_and_its_close_thaws_it(void **
 	assert_int_equal(
 		json_integer_value(json_object_get(json_object_get(event, "offender"), "pid")),
 		user);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(event, "offender"), "cgroup")),
+		live_path("user"));
 	json_decref(event);
 	assert_true(live_frozen("job"));
 	live_kill(user);

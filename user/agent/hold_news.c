@@ -24,6 +24,20 @@ enum event_kind hold_begun_kind(enum claim_action action)
 	}
 }
 
+/* The kernel's records name the cgroup of a process by its id alone. */
+static void complete_path(struct agent *a, struct target *process)
+{
+	const struct tree_node *node = a->tree ? tree_find(a->tree, process->cgroup) : NULL;
+
+	if (process->path[0])
+		return;
+	if (node)
+		snprintf(process->path, sizeof(process->path), "%s", node->path);
+	else
+		(void)cgroupfs_path_of(&a->cgroups, process->cgroup, process->path,
+				       sizeof(process->path));
+}
+
 /* The event about a hold: who (NULL: the operator), whom, on what evidence. */
 void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy *p,
 	       enum event_kind kind, const char *reason)
@@ -39,6 +53,8 @@ void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy 
 		event.evidence = p->evidence;
 		event.has_offender = p->has_offender;
 		event.offender = p->offender;
+		if (event.has_offender && event.offender.kind == TARGET_PROCESS)
+			complete_path(a, &event.offender);
 		if (kind == hold_begun_kind(h->action) && h->claim && h->record_ns &&
 		    h->claim->since_ns > h->record_ns)
 			event.evidence.latency_us =
