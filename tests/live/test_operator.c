@@ -127,6 +127,7 @@ static void what_cannot_be_done_is_refused_and_says_why(void **state)
 		{ "freeze", "/no/such", "is not there now" },
 		{ "freeze", "unit:none.service", "is not there now" },
 		{ "freeze", "pid:", "is no workload" },
+		{ "freeze", "unit:", "is no workload" },
 		{ "freeze", "pid:4194303", "is not there now" },
 		{ "freeze", "/", "outside `only`" },
 		{ "freeze", "cgroup:/", "outside `only`" },

@@ -131,6 +131,9 @@ static int each_target(struct agent *a, const char *name, struct each_target *ea
 	if (strncmp(name, "pid:", 4) == 0)
 		return take_process(a, name + 4, each);
 	if (strncmp(name, "unit:", 5) == 0) {
+		/* The root's name is empty, too. */
+		if (!name[5])
+			return -EINVAL;
 		each->unit = name + 5;
 		if (a->tree)
 			tree_each(a->tree, match_unit, each);
