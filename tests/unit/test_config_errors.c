@@ -227,7 +227,8 @@ static void a_workload_is_one_thing_and_not_everything(void **state)
 	       { "[workload a]\ncgroup = /*/*\n", "2: cgroup = '/*/*' is every cgroup" },
 	       { "[workload a]\ncgroup = /a/../b\n", "2: cgroup = '/a/../b' goes through" },
 	       { "[workload a]\ncgroup = /a[b\n", "2: cgroup = '/a[b' has a [" },
-	       { "[workload a]\nunit = /a\n", "2: unit = '/a' is not a unit's name" },
+	       { "[workload a]\nunit = /a\n",
+		 "2: unit = '/a' is not a unit's name; name a path with cgroup in place" },
 	       { "[workload a]\nunit = a*.service\n", "2: unit = 'a*.service' has wildcards" },
 	       { "[workload a]\nunit = unit:a\n", "2: unit = 'unit:a' says unit: twice" },
 	       { "[workload a]\nunit =\n", "2: unit is empty" });

@@ -131,7 +131,7 @@ static int parse_path_glob(struct pattern *out, const char *text, const char **e
 static int parse_unit(struct pattern *out, const char *text, const char **error)
 {
 	if (strchr(text, '/')) {
-		*error = "is not a unit's name; write a path as cgroup:/path";
+		*error = "is not a unit's name; name a path with cgroup in place of unit";
 		return -EINVAL;
 	}
 	if (check_one_cgroup(text, error) < 0)
@@ -142,7 +142,8 @@ static int parse_unit(struct pattern *out, const char *text, const char **error)
 		return -EINVAL;
 	}
 	if (strpbrk(text, "*?[")) {
-		*error = "has wildcards, which a unit's name cannot; write cgroup:/path/glob";
+		*error = "has wildcards, which a unit's name cannot; write a glob of paths with "
+			 "cgroup in place of unit";
 		return -EINVAL;
 	}
 	if (strncmp(text, prefixes[PATTERN_UNIT], strlen(prefixes[PATTERN_UNIT])) == 0) {
