@@ -129,6 +129,9 @@ static void why(void *user, struct varlink_call *call, json_t *parameters)
 	if (strcmp(name, "nobody") == 0)
 		varlink_errorf(call, "io.culprit.Agent.NoSuchTarget",
 			       "nothing is known about %s; see culprit status", name);
+	else if (strcmp(name, "idle") == 0)
+		varlink_reply(call, json_pack("{s:[{s:[],s:[],s:[]}]}", "why", "events", "undo",
+					      "candidates"));
 	else
 		varlink_reply(call, json_pack("{s:o}", "why", canned(why_text)));
 }

@@ -203,6 +203,15 @@ static void why_tells_reason_numbers_candidates_and_undo(void **state)
 	assert_has(r->out, "pid 1 (init)");
 }
 
+static void why_of_what_was_left_alone_names_it(void **state)
+{
+	const struct result *r = run("why idle");
+
+	(void)state;
+	assert_done(r);
+	assert_has(r->out, "idle\n  no decision about it is kept");
+}
+
 static void json_is_the_object_itself(void **state)
 {
 	static const struct {
@@ -492,6 +501,7 @@ int main(void)
 		with_agent(top_shows_cgroups_processes_gpus_and_the_kernel),
 		with_agent(names_from_strangers_cannot_command_the_terminal),
 		with_agent(why_tells_reason_numbers_candidates_and_undo),
+		with_agent(why_of_what_was_left_alone_names_it),
 		with_agent(json_is_the_object_itself),
 		with_agent(events_are_one_line_each),
 		with_agent(follow_streams_until_interrupted),

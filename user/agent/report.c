@@ -254,7 +254,7 @@ static json_t *answer(struct agent *a, const struct question *q)
 		if (!target)
 			target = target_to_json(&h->target);
 	}
-	return json_pack("{s:o?,s:o,s:o,s:o}", "target", target, "events", events, "undo", undo,
+	return json_pack("{s:o*,s:o,s:o,s:o}", "target", target, "events", events, "undo", undo,
 			 "candidates", candidates);
 }
 

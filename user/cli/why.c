@@ -123,7 +123,8 @@ static void print_candidates(const json_t *candidates, bool colour)
 	table_print(table, colour);
 }
 
-static void print_why(const json_t *why, bool colour)
+/* asked: what stands for the target while nothing has been decided about it. */
+static void print_why(const json_t *why, const char *asked, bool colour)
 {
 	const json_t *target = json_object_get(why, "target");
 	const json_t *events = json_object_get(why, "events"), *undo;
@@ -131,8 +132,9 @@ static void print_why(const json_t *why, bool colour)
 	char name[TARGET_SIZE];
 	size_t i;
 
-	print_line("%s%s%s", format_target(name, sizeof(name), target), cgroup[0] ? " in " : "",
-		   cgroup);
+	print_line("%s%s%s",
+		   json_is_object(target) ? format_target(name, sizeof(name), target) : asked,
+		   cgroup[0] ? " in " : "", cgroup);
 	print_decision(events);
 	json_array_foreach (json_object_get(why, "undo"), i, undo)
 		print_line("    %s  %s", i ? "      or" : "let go by",
@@ -162,7 +164,7 @@ enum cli_status verb_why(const struct cli *cli)
 		}
 		if (i > 0)
 			putchar('\n');
-		print_why(why, cli->colour);
+		print_why(why, cli->arg ? cli->arg : "", cli->colour);
 	}
 	if (json_array_size(list) == 0 && !cli->json)
 		puts("nothing is held");
