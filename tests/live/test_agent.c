@@ -144,6 +144,56 @@ static void a_hand_freeze_holds_for_its_time(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+/* The one object that `why` says of a name (new reference). */
+static json_t *why(const char *name)
+{
+	char error[128];
+	json_t *reply = agent_call("Why", json_pack("{s:s}", "name", name), error, sizeof(error));
+	json_t *one = json_incref(json_array_get(json_object_get(reply, "why"), 0));
+
+	json_decref(reply);
+	assert_true(json_is_object(one));
+	return one;
+}
+
+/* Every line of `undo` would release it by itself. */
+static void assert_undo(const char *begins, const char *has)
+{
+	json_t *one = why("hog"), *undo = json_object_get(one, "undo");
+	const char *text = json_string_value(json_array_get(undo, 0));
+
+	assert_int_equal(json_array_size(undo), 1);
+	if (!text || strncmp(text, begins, strlen(begins)) != 0 || !strstr(text, has))
+		fail_msg("'%s' does not begin with '%s' or has no '%s'", text ? text : "", begins,
+			 has);
+	json_decref(one);
+}
+
+static void why_says_what_releases_what_several_hold(void **state)
+{
+	char error[128];
+	json_t *one;
+
+	(void)state;
+	live_cgroup("hog");
+	live_cgroup("front");
+	live_fork("hog", load_spin, NULL);
+	agent_start(agent_hog_yields);
+	one = why("hog");
+	assert_null(json_object_get(one, "target")); /* nothing was decided about it */
+	json_decref(one);
+	live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	assert_undo("policy front-first: after ", "");
+	json_decref(agent_call("Freeze", json_pack("{s:s,s:i}", "target", "hog", "for_ms", 60000),
+			       error, sizeof(error)));
+	assert_undo("policy front-first: after ", "; and operator: in ");
+	json_decref(
+		agent_call("Freeze", json_pack("{s:s}", "target", "hog"), error, sizeof(error)));
+	assert_undo("operator: culprit thaw", "");
+	assert_int_equal(agent_stop(), 0);
+}
+
 static void thaw_keeps_the_policy_off_until_it_was_quiet(void **state)
 {
 	char error[128];
@@ -466,6 +516,7 @@ int main(void)
 		T(what_the_operator_froze_stays_frozen),
 		T(nothing_outside_only_is_touched),
 		T(a_hand_freeze_holds_for_its_time),
+		T(why_says_what_releases_what_several_hold),
 		T(thaw_keeps_the_policy_off_until_it_was_quiet),
 		T(pause_releases_and_resume_acts_again),
 		T(shadow_mode_tells_and_touches_nothing),

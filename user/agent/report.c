@@ -190,28 +190,74 @@ static bool asks_hold(const struct question *q, const struct hold *h)
 	return !q->policy && asks_target(q, &h->target);
 }
 
-static void say_undo(const struct hold *h, json_t *undo)
+static void say_operator(const struct hold *h, char *text, size_t size)
 {
-	char text[256], left[32];
+	uint64_t now = monotonic_ns();
+	char left[32];
 
+	snprintf(text, size, "operator: in %s",
+		 words_left(h->operator_until_ns > now ? h->operator_until_ns - now : 0, left,
+			    sizeof(left)));
+}
+
+/* Several hold it, and it goes when the last of them lets it go: one sentence, for nothing less
+ * would release it. */
+static json_t *undo_of_all(const struct hold *h)
+{
+	_cleanup_free_ char *all = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&all, &size);
+	const char *and = "";
+	char text[256];
+
+	if (!f)
+		return NULL;
 	for (unsigned int i = 0; i < h->n_holders; i++) {
 		if (h->holders[i].off)
 			continue;
 		words_undo(h->holders[i].policy, text, sizeof(text));
-		json_array_append_new(undo, json_text(text));
+		fprintf(f, "%s%s", and, text);
 		words_latest(h->holders[i].policy, text, sizeof(text));
+		fprintf(f, "%s%s", *text ? ", or " : "", text);
+		and = "; and ";
+	}
+	if (h->by_operator) {
+		say_operator(h, text, sizeof(text));
+		fprintf(f, "%s%s", and, text);
+	}
+	return fclose(f) == 0 ? json_text(all) : NULL;
+}
+
+static void say_undo(const struct hold *h, json_t *undo)
+{
+	const struct agent_policy *p = NULL;
+	unsigned int n = h->by_operator;
+	char text[256];
+
+	/* It waits for the operator, whatever the policies that hold it, too, say. */
+	if (h->by_operator && !h->operator_until_ns) {
+		json_array_append_new(undo, json_string("operator: culprit thaw"));
+		return;
+	}
+	for (unsigned int i = 0; i < h->n_holders; i++) {
+		if (h->holders[i].off)
+			continue;
+		p = h->holders[i].policy;
+		n++;
+	}
+	if (n > 1) {
+		json_array_append_new(undo, undo_of_all(h));
+		return;
+	}
+	if (p) {
+		words_undo(p, text, sizeof(text));
+		json_array_append_new(undo, json_text(text));
+		words_latest(p, text, sizeof(text));
 		if (*text)
 			json_array_append_new(undo, json_text(text));
-	}
-	if (h->by_operator && h->operator_until_ns) {
-		uint64_t now = monotonic_ns();
-
-		snprintf(text, sizeof(text), "operator: in %s",
-			 words_left(h->operator_until_ns > now ? h->operator_until_ns - now : 0,
-				    left, sizeof(left)));
-		json_array_append_new(undo, json_text(text));
 	} else if (h->by_operator) {
-		json_array_append_new(undo, json_string("operator: culprit thaw"));
+		say_operator(h, text, sizeof(text));
+		json_array_append_new(undo, json_text(text));
 	}
 }
 
