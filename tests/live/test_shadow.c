@@ -55,6 +55,47 @@ static void write_freeze(const char *value)
 	assert_int_equal(cgroupfs_write(dir, "cgroup.freeze", value), 0);
 }
 
+/* The claims of status (new reference). */
+static json_t *claims(void)
+{
+	char error[128];
+	json_t *reply = agent_call("GetStatus", NULL, error, sizeof(error));
+	json_t *status = json_object_get(reply, "status");
+	json_t *list = json_incref(json_object_get(status ? status : reply, "claims"));
+
+	json_decref(reply);
+	assert_true(json_is_array(list));
+	return list;
+}
+
+static void what_would_be_held_stands_in_the_status(void **state)
+{
+	json_t *list, *one;
+	pid_t front;
+
+	(void)state;
+	live_fork("hog", load_sleep, NULL);
+	agent_start(freezing);
+	front = live_fork("front", load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "front-first", 5000));
+	list = claims();
+	assert_int_equal(json_array_size(list), 1);
+	one = json_array_get(list, 0);
+	assert_true(json_is_true(json_object_get(one, "shadow")));
+	assert_null(json_object_get(one, "id"));
+	assert_string_equal(json_string_value(json_object_get(one, "policy")), "front-first");
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(one, "target"), "path")),
+		live_path("hog"));
+	json_decref(list);
+	live_kill(front);
+	json_decref(agent_wait_event("thawed", "front-first", 3000));
+	list = claims();
+	assert_int_equal(json_array_size(list), 0);
+	json_decref(list);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static void what_others_froze_is_told_as_refused(void **state)
 {
 	pid_t front;
@@ -151,6 +192,7 @@ int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
 	const struct CMUnitTest tests[] = {
+		T(what_would_be_held_stands_in_the_status),
 		T(what_others_froze_is_told_as_refused),
 		T(what_is_outside_only_is_told_as_refused),
 		T(of_a_cgroup_in_which_nothing_runs_nothing_is_told),

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "agent/agent.h"
+#include "agent/holds.h"
 #include "lib/cleanup.h"
 #include "tell/json.h"
 #include "tell/log.h"
@@ -90,7 +91,14 @@ static const char *claim_state_text(const struct hold *h)
 		[CLAIM_EXTERNAL] = "external", [CLAIM_DONE] = "done",
 	};
 
+	if (h->shadow)
+		return NULL;
 	return h->claim ? names[h->claim->state] : "none";
+}
+
+static const char *claim_policy(const struct hold *h)
+{
+	return h->claim ? h->claim->policy : hold_policy_name(hold_leading_policy(h));
 }
 
 json_t *report_claim(const struct hold *h)
@@ -103,12 +111,14 @@ json_t *report_claim(const struct hold *h)
 					      json_text(h->holders[i].policy->config->name));
 	if (h->by_operator)
 		json_array_append_new(policies, json_string("operator"));
-	return json_pack("{s:I,s:s,s:s,s:o,s:o,s:I,s:o,s:s}", "id",
-			 (json_int_t)(h->claim ? h->claim->id : 0), "action",
-			 action_text(h->action), "policy", h->claim ? h->claim->policy : "operator",
-			 "policies", policies, "target", target_to_json(&h->target), "since",
+	/* What shadow mode would have done is in no ledger, and has no number. */
+	return json_pack("{s:o*,s:s,s:s,s:o,s:o,s:I,s:o,s:s*,s:o*}", "id",
+			 h->shadow ? NULL : json_integer((json_int_t)(h->claim ? h->claim->id : 0)),
+			 "action", action_text(h->action), "policy", claim_policy(h), "policies",
+			 policies, "target", target_to_json(&h->target), "since",
 			 (json_int_t)(h->claim ? h->claim->since_ms : h->since_ms), "reason",
-			 json_text(h->reason), "state", claim_state_text(h));
+			 json_text(h->reason), "state", claim_state_text(h), "shadow",
+			 h->shadow ? json_true() : NULL);
 }
 
 static json_t *claims_array(struct agent *a)
@@ -116,7 +126,7 @@ static json_t *claims_array(struct agent *a)
 	json_t *array = json_array();
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
-		if (a->holds[i].used && a->holds[i].claim)
+		if (a->holds[i].used && (a->holds[i].claim || a->holds[i].shadow))
 			json_array_append_new(array, report_claim(&a->holds[i]));
 	return array;
 }

@@ -110,7 +110,10 @@ static void print_claims(const json_t *claims, bool colour)
 	size_t i;
 
 	json_array_foreach (claims, i, claim) {
-		table_cell(table, "%lld", (long long)member_int(claim, "id"));
+		if (json_object_get(claim, "id"))
+			table_cell(table, "%lld", (long long)member_int(claim, "id"));
+		else
+			table_cell(table, "-");
 		table_cell(table, "%s%s%s", member_text(claim, "action"),
 			   json_is_true(json_object_get(claim, "shadow")) ? " (shadow)" : "",
 			   strcmp(member_text(claim, "state"), "external") == 0
