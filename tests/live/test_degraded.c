@@ -391,6 +391,27 @@ static void what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it(v
 	assert_int_equal(agent_stop(), 0);
 }
 
+static void a_damaged_entry_of_the_ledger_is_told_as_such(void **state)
+{
+	char what[PATH_MAX];
+	struct ledger *ledger;
+	json_t *event;
+	pid_t holder;
+
+	(void)state;
+	assert_int_equal(ledger_open(&ledger, mini_state_dir(), &holder, what, sizeof(what)), 0);
+	assert_int_equal(pwrite(ledger_fd(ledger), "what is this", 12, 5 * LEDGER_SLOT_SIZE), 12);
+	ledger_close(ledger);
+	agent_start("");
+	event = agent_wait_event("error", NULL, 2000);
+	assert_null(json_object_get(event, "target"));
+	assert_non_null(strstr(json_string_value(json_object_get(event, "reason")),
+			       "an entry of the ledger is damaged ('what is this"));
+	json_decref(event);
+	assert_int_equal(mini_ledger_count(), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static bool socket_is_back(void *path)
 {
 	return access(path, F_OK) == 0;
@@ -474,6 +495,7 @@ int main(void)
 		T(an_only_that_names_no_cgroup_is_told_as_long_as_it_is_so),
 		T(a_lost_guardian_is_told_and_replaced_and_the_new_one_undoes),
 		T(what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it),
+		T(a_damaged_entry_of_the_ledger_is_told_as_such),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,13 +272,17 @@ static int check(const struct options *o)
 
 static void on_released(void *user, const struct claim *claim, int error)
 {
+	char text[TEXT_ESCAPED_SIZE(PATH_MAX) + 1];
+
 	(void)user;
-	if (claim->target.kind == TARGET_CGROUP)
-		printf("culpritd: %s %s%s%s\n", error ? "could not let go" : "let go",
-		       claim->target.path, error ? ": " : "", error ? strerror(-error) : "");
+	if (error == -EBADMSG)
+		printf("culpritd: an entry of the ledger is damaged ('%s'), and what it held is "
+		       "not known; look for what is still frozen or stopped, and let it go by "
+		       "hand\n",
+		       text_printable(text, sizeof(text), claim->reason));
 	else
-		printf("culpritd: %s pid %d (%s)%s%s\n", error ? "could not let go" : "let go",
-		       (int)claim->target.pid, claim->target.comm, error ? ": " : "",
+		printf("culpritd: %s %s%s%s\n", error ? "could not let go" : "let go",
+		       target_describe(text, sizeof(text), &claim->target), error ? ": " : "",
 		       error ? strerror(-error) : "");
 }
 

@@ -44,7 +44,13 @@ static void told_release(void *agent, const struct claim *claim, int error)
 	if (error && a->left)
 		return;
 	snprintf(event.policy, sizeof(event.policy), "%s", claim->policy);
-	if (error)
+	if (error == -EBADMSG) {
+		event.has_target = false;
+		snprintf(event.reason, sizeof(event.reason),
+			 "an entry of the ledger is damaged ('%.100s'), and what it held is not "
+			 "known; look for what is still frozen or stopped, and let it go by hand",
+			 claim->reason);
+	} else if (error)
 		snprintf(event.reason, sizeof(event.reason),
 			 "an earlier agent held it, and it could not be let go: %s; it is tried "
 			 "again each second",
