@@ -304,6 +304,10 @@ static void reload_without_the_policy_releases_and_with_errors_keeps_the_old_one
 	assert_non_null(reply);
 	json_decref(reply);
 	assert_true(live_until(live_is_thawed, "hog", 1000));
+	/* What the removed policy did can still be asked. */
+	reply = why("front-first");
+	assert_int_equal(json_array_size(json_object_get(reply, "events")), 2);
+	json_decref(reply);
 	assert_int_equal(agent_stop(), 0);
 }
 

@@ -188,6 +188,9 @@ static bool asks_event(const struct question *q, const struct event *event)
 {
 	if (q->policy)
 		return strcmp(event->policy, q->policy->config->name) == 0;
+	/* Of a policy that a reload removed, the events are still there. */
+	if (!q->pid && !q->workload && event->policy[0] && strcmp(event->policy, q->name) == 0)
+		return true;
 	return (event->has_target && asks_target(q, &event->target)) ||
 	       (event->has_offender && asks_target(q, &event->offender));
 }
