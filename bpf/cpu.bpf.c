@@ -264,7 +264,7 @@ static __always_inline bool send_crossing(struct culprit_cpu_budget *budget, u32
 	cgroup = bpf_map_lookup_elem(&cgroup_cpu, &id);
 	crossing->time_ns = bpf_ktime_get_ns();
 	crossing->budget = index;
-	crossing->reserved = 0;
+	crossing->running_ns = (u32)running_ns;
 	crossing->used_ns = sum;
 	crossing->threshold_ns = budget->threshold_ns;
 	crossing->task.tgid = tgid;

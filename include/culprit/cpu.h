@@ -16,8 +16,8 @@
 struct culprit_cpu_crossing {
 	__u64 time_ns; /* CLOCK_MONOTONIC */
 	__u32 budget;
-	__u32 reserved; /* zero */
-	__u64 used_ns;	/* in the window */
+	__u32 running_ns; /* what of it the task has run since it was last charged: below a tick */
+	__u64 used_ns;	  /* in the window */
 	__u64 threshold_ns;
 	struct culprit_task task; /* whose time it was that reached it */
 	__u64 task_used_ns;	  /* of its process since the agent started */
