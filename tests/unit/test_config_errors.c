@@ -243,8 +243,8 @@ static void paths_are_checked(void **state)
 	       { "[agent]\nstate_dir = /\n", "2: state_dir = '/' is the root directory" },
 	       { "[agent]\nsocket = "
 		 "/0123456789012345678901234567890123456789012345678901234567890123456789012345678"
-		 "90123456789012345678901234567\n",
-		 "2: socket is longer than 107 bytes" },
+		 "901234567890123456789012\n",
+		 "2: socket is longer than 103 bytes" },
 	       { GPU "devices = nvidia0\n", "7: devices: 'nvidia0' is not an absolute path" },
 	       { GPU "devices =\n", "7: devices = '' names no device" },
 	       { GPU "devices = /dev/a[0\n", "7: devices: '/dev/a[0' has a [" });

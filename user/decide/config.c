@@ -48,8 +48,9 @@ static const struct config_key agent_keys[] = {
 	{ "prefer", config_read_patterns, FIELD(prefer) },
 	{ "avoid", config_read_patterns, FIELD(avoid) },
 	{ "state_dir", config_read_path, FIELD(state_dir), .max = PATH_MAX - NAME_MAX },
+	/* It is made beside its place, with ".new" behind its name (tell/varlink.c). */
 	{ "socket", config_read_path, FIELD(socket),
-	  .max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1 },
+	  .max = sizeof(((struct sockaddr_un *)0)->sun_path) - sizeof(".new") },
 	{ "pin_dir", config_read_path, FIELD(pin_dir), .max = PATH_MAX - NAME_MAX },
 	{ "log_level", config_read_word, FIELD(log_level), .words = levels },
 	{ "pulse", config_read_duration, FIELD(pulse_ns), .min = PULSE_MIN_NS,

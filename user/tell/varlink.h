@@ -59,7 +59,7 @@ struct varlink_options {
 
 /*
  * A stale socket file is replaced. Errors: -EADDRINUSE somebody answers there; -EEXIST the path is
- * something else than a socket; -ENAMETOOLONG (sockets end at 107 bytes); -errno. A group that does
+ * something else than a socket; -ENAMETOOLONG (103 bytes at most); -errno. A group that does
  * not exist is no error: then nobody but root may look. Root here is uid 0 and the server's own.
  */
 int varlink_new(struct varlink_server **out, const struct varlink_options *options);
