@@ -393,6 +393,31 @@ static void a_unit_inside_what_is_watched_does_not_yield_to_itself(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+/* Nor does another unit's policy, that watches the same, leave it out. */
+static void of_two_units_inside_what_is_watched_the_one_yields_to_the_other(void **state)
+{
+	char busy[32], idle[32], cgroup[64], config[1024];
+
+	(void)state;
+	snprintf(busy, sizeof(busy), "busy-%d", (int)getpid());
+	snprintf(idle, sizeof(idle), "idle-%d", (int)getpid());
+	live_cgroup("slice");
+	snprintf(cgroup, sizeof(cgroup), "slice/%s", idle);
+	live_cgroup(cgroup);
+	live_fork(cgroup, load_sleep, NULL);
+	snprintf(cgroup, sizeof(cgroup), "slice/%s", busy);
+	live_cgroup(cgroup);
+	snprintf(config, sizeof(config),
+		 "[workload busy]\nunit = %s\n[workload idle]\nunit = %s\n%s%s", busy, idle,
+		 POLICY("busy-yields", "slice", "busy"), POLICY("idle-yields", "slice", "idle"));
+	agent_start(config);
+	live_fork(cgroup, load_spin, NULL);
+	json_decref(agent_wait_event("frozen", "idle-yields", 5000));
+	usleep(500 * 1000);
+	assert_int_equal(agent_count_events("frozen", "busy-yields"), 0);
+	assert_int_equal(agent_stop(), 0);
+}
+
 static unsigned int count_fds(void)
 {
 	char path[64];
@@ -461,6 +486,7 @@ int main(void)
 		T(what_is_being_ended_when_only_narrows_was_not_thawed),
 		T(a_reload_that_moves_a_policy_keeps_its_sum),
 		T(a_unit_inside_what_is_watched_does_not_yield_to_itself),
+		T(of_two_units_inside_what_is_watched_the_one_yields_to_the_other),
 		T(fifty_reloads_while_something_is_held_leak_nothing),
 	};
 

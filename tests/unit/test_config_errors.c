@@ -490,7 +490,7 @@ static void more_than_the_senses_have_room_for_is_told_with_its_line(void **stat
 	sprintf(p, "[policy q]\nsignal = cpu\naction = freeze\ntarget = miner\n");
 	assert_int_equal(fixture_load_text(f, text), -EINVAL);
 	assert_true(fixture_said(f, "culprit.conf:5123: policy q is one too many: there is room "
-				    "for 1024 different pairs"));
+				    "for 1024 different combinations"));
 }
 
 static void a_long_only_is_told(void **state)

@@ -118,6 +118,7 @@ struct agent_budget {
 	bool changed;  /* it sums something else than before */
 	bool others;
 	const struct pattern *of; /* when not others; the configuration's */
+	uint64_t left_out;	  /* struct policy_config's */
 	uint64_t window_ns;
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The signal `cpu`: CPU time of others (or of a pattern) over a window. The kernel watches the
- * budgets; policies with the same watched set and window share one. A budget is armed with the
+ * The signal `cpu`: CPU time of others (or of a pattern, less what of it are the policy's own
+ * targets) over a window. The kernel watches the budgets; policies with the same watched set and
+ * window share one. A budget is armed with the
  * lowest threshold at which some policy would begin.
  */
 #include <errno.h>
@@ -18,8 +19,8 @@
 
 static bool sums_for(const struct agent_budget *b, const struct policy_config *p)
 {
-	return b->window_ns == p->window_ns && b->others == p->of_others &&
-	       (b->others || pattern_equal(b->of, &p->of));
+	return b->window_ns == p->window_ns && b->left_out == p->left_out &&
+	       b->others == p->of_others && (b->others || pattern_equal(b->of, &p->of));
 }
 
 /* Of the configuration that was in force until now, whose patterns are still there. */
@@ -64,6 +65,7 @@ static void use(struct agent *a, int index, const struct policy_config *p)
 	b->used = true;
 	b->others = p->of_others;
 	b->of = &p->of;
+	b->left_out = p->left_out;
 	b->window_ns = p->window_ns;
 	if (a->n_budgets <= (unsigned int)index)
 		a->n_budgets = (unsigned int)index + 1;

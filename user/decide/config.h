@@ -76,6 +76,9 @@ struct policy_config {
 	/* cpu */
 	bool of_others;
 	struct pattern of; /* when not of_others */
+	/* Of the targets that can be inside `of`, and whose own time therefore never counts: a
+	 * digest; 0: none can. */
+	uint64_t left_out;
 
 	/* gpu */
 	char **devices; /* NULL-terminated globs */

@@ -5,11 +5,43 @@
 #include "culprit/cpu.h"
 #include "decide/config_policy.h"
 
+static bool can_be_inside(const struct pattern *target, const struct pattern *of)
+{
+	/* Where a unit is, and what a glob stands for, shows only later. */
+	return target->kind == PATTERN_UNIT || strpbrk(target->text, "*?[") ||
+	       pattern_matches(of, &(struct subject){ .cgroup_path = target->text });
+}
+
+/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv), 64 bits. */
+static uint64_t digest(uint64_t digest, const char *text)
+{
+	/* With the zero at its end, so that it is told where one ends and the next begins. */
+	do
+		digest = (digest ^ (unsigned char)*text) * 0x100000001b3;
+	while (*text++);
+	return digest;
+}
+
+static void note_left_out(const struct config *config, struct policy_config *p)
+{
+	for (unsigned int t = 0; !p->of_others && t < p->n_targets; t++) {
+		const struct pattern *target = &config->workloads[p->targets[t]].pattern;
+
+		if (!can_be_inside(target, &p->of))
+			continue;
+		if (p->left_out == 0)
+			p->left_out = 0xcbf29ce484222325;
+		p->left_out = digest(p->left_out, target->kind == PATTERN_UNIT ? "unit" : "cgroup");
+		p->left_out = digest(p->left_out, target->text);
+	}
+}
+
 /* Do both watch the same CPU time over the same window, so that they share a budget? */
 static bool same_budget(const struct policy_config *x, const struct policy_config *y)
 {
 	return y->signal == SIGNAL_CPU && x->window_ns == y->window_ns &&
-	       x->of_others == y->of_others && (x->of_others || pattern_equal(&x->of, &y->of));
+	       x->left_out == y->left_out && x->of_others == y->of_others &&
+	       (x->of_others || pattern_equal(&x->of, &y->of));
 }
 
 static bool is_new_budget(const struct config *config, unsigned int policy)
@@ -32,8 +64,9 @@ static void check_budgets(struct config_source *source, const struct config *con
 		if (!is_new_budget(config, i) || ++n <= CULPRIT_CPU_BUDGETS)
 			continue;
 		config_error(source, config->policies[i].place,
-			     "policy %s is one too many: there is room for %d different pairs of "
-			     "of and window; give some policies the same",
+			     "policy %s is one too many: there is room for %d different "
+			     "combinations of of, window and targets inside of; give some policies "
+			     "the same",
 			     config->policies[i].name, CULPRIT_CPU_BUDGETS);
 		return;
 	}
@@ -74,8 +107,11 @@ static void check_globs(struct config_source *source, const struct config *confi
 	}
 }
 
-void config_check_limits(struct config_source *source, const struct config *config)
+void config_check_limits(struct config_source *source, struct config *config)
 {
+	for (unsigned int i = 0; i < config->n_policies; i++)
+		if (config->policies[i].signal == SIGNAL_CPU)
+			note_left_out(config, &config->policies[i]);
 	check_budgets(source, config);
 	check_globs(source, config);
 }

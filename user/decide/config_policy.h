@@ -16,6 +16,6 @@ void config_free_policy(struct policy_config *policy);
 void config_check_job(struct config_source *source, const struct config_section *section);
 
 /* Is there room for what all policies together ask for? */
-void config_check_limits(struct config_source *source, const struct config *config);
+void config_check_limits(struct config_source *source, struct config *config);
 
 #endif
