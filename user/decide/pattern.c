@@ -3,14 +3,13 @@
 
 #include <errno.h>
 #include <fnmatch.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/cleanup.h"
+#include "lib/ids.h"
 #include "lib/units.h"
 
 #define GLOB_FLAGS (FNM_PATHNAME | FNM_NOESCAPE)
@@ -187,20 +186,11 @@ static int parse_comm(struct pattern *out, const char *text, const char **error)
 
 static int look_up_id(struct pattern *out, const char *name, const char **error)
 {
-	if (out->kind == PATTERN_UID) {
-		const struct passwd *user = getpwnam(name);
+	bool user = out->kind == PATTERN_UID;
 
-		*error = "names no user here; write a name that `getent passwd` knows, or a number";
-		if (user)
-			out->id = user->pw_uid;
-		return user ? 0 : -EINVAL;
-	}
-	const struct group *group = getgrnam(name);
-
-	*error = "names no group here; write a name that `getent group` knows, or a number";
-	if (group)
-		out->id = group->gr_gid;
-	return group ? 0 : -EINVAL;
+	*error = user ? "names no user here; write a name that `getent passwd` knows, or a number"
+		      : "names no group here; write a name that `getent group` knows, or a number";
+	return (user ? ids_user(name, &out->id) : ids_group(name, &out->id)) < 0 ? -EINVAL : 0;
 }
 
 static int parse_id(struct pattern *out, const char *text, const char **error)

@@ -2,7 +2,6 @@
 #include "tell/varlink.h"
 
 #include <errno.h>
-#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
+#include "lib/ids.h"
 #include "lib/clock.h"
 #include "tell/varlink_private.h"
 
@@ -109,15 +109,6 @@ static void unlink_socket(const struct varlink_server *server)
 
 	if (lstat(server->path, &st) == 0 && st.st_dev == server->dev && st.st_ino == server->ino)
 		unlink(server->path);
-}
-
-static bool find_group(const char *name, gid_t *gid)
-{
-	const struct group *group = name ? getgrnam(name) : NULL;
-
-	if (group)
-		*gid = group->gr_gid;
-	return group != NULL;
 }
 
 /* --- connections --------------------------------------------------------------------------- */
@@ -270,7 +261,7 @@ int varlink_new(struct varlink_server **out, const struct varlink_options *optio
 	server->event = sd_event_ref(options->event);
 	server->methods = options->methods;
 	server->user = options->user;
-	server->has_group = find_group(options->group, &server->group);
+	server->has_group = options->group && ids_group(options->group, &server->group) == 0;
 	server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	r = server->fd < 0 ? -errno : 0;
 	if (r == 0 && snprintf(server->path, sizeof(server->path), "%s", options->path) >=
