@@ -27,7 +27,8 @@ static void note_left_out(const struct config *config, struct policy_config *p)
 	for (unsigned int t = 0; !p->of_others && t < p->n_targets; t++) {
 		const struct pattern *target = &config->workloads[p->targets[t]].pattern;
 
-		if (!can_be_inside(target, &p->of))
+		/* What could not be read has been told already. */
+		if (!target->text || !p->of.text || !can_be_inside(target, &p->of))
 			continue;
 		if (p->left_out == 0)
 			p->left_out = 0xcbf29ce484222325;
