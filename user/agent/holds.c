@@ -270,6 +270,12 @@ int hold_free_by_operator(struct agent *a, const struct target *target, uint64_t
 	return 0;
 }
 
+/* A process that has ended keeps its place until the time is over. */
+static bool is_gone(const struct agent *a, const struct hold *h)
+{
+	return h->target.kind == TARGET_CGROUP && a->tree && !tree_find(a->tree, h->target.cgroup);
+}
+
 /* The operator's time is over: whoever would hold it now does. */
 static void end_freedom(struct hold *h)
 {
@@ -389,7 +395,7 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 			continue;
 		if (h->shadow)
 			look_at_shadow(a, h, now_ns);
-		if (h->free_until_ns && now_ns >= h->free_until_ns)
+		if (h->free_until_ns && (now_ns >= h->free_until_ns || is_gone(a, h)))
 			end_freedom(h);
 		if (h->by_operator && h->operator_until_ns && now_ns >= h->operator_until_ns) {
 			h->by_operator = false;
