@@ -152,13 +152,11 @@ static int carry_out(struct act *act, struct held *h)
 		r = grip_take(act, h);
 	if (r < 0)
 		return r;
-	/* After the freeze, which it would delay: what has been told by then is told again. */
-	r = watch_add(act, h);
-	if (r < 0)
-		(void)grip_let_go(act, h);
-	else
-		watch_soon(act, h);
-	return r;
+	/* After the freeze, which it would delay: what has been told by then is told again. What
+	 * cannot be waited for is looked at by the timer and the pulse. */
+	(void)watch_add(act, h);
+	watch_soon(act, h);
+	return 0;
 }
 
 static bool suits(enum claim_action action, enum target_kind kind)
