@@ -533,7 +533,8 @@ static __always_inline void set_alarm(struct culprit_cpu_running *running, u32 c
 
 /*
  * Has the task been running ever since? Then it has used what the clock says. Ticks may come in
- * between: the sum is read before what tells whether it was charged, so nothing counts twice.
+ * between: the sum is read before what tells whether it was charged, so nothing counts twice. (What
+ * the hypervisor took of that time since the tick counts for it, too; the tick would know.)
  */
 static int on_alarm(void *map, u32 *cpu, struct alarm *alarm)
 {

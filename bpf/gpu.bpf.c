@@ -171,7 +171,7 @@ static __always_inline bool may_tell(const struct culprit_gpu_record *what, u32 
 		return false;
 	known->records = records;
 	if (records == most)
-		*quiet_ns = known->since_ns + CULPRIT_GPU_QUIET_NS;
+		*quiet_ns = now + CULPRIT_GPU_QUIET_NS;
 	return true;
 }
 

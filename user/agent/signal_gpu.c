@@ -48,22 +48,23 @@ static bool ignored_by_name(const struct pattern_list *list, const struct subjec
 }
 
 static bool is_ignored(const struct pattern_list *list, const struct culprit_task *task,
-		       struct subject *subject)
+		       const struct subject *subject)
 {
+	struct subject with_exe = *subject;
 	char exe[PATH_MAX];
 
 	if (needs_exe(list)) {
 		if (proc_read_exe((pid_t)task->tgid, exe, sizeof(exe)) == 0)
-			subject->exe = exe;
+			with_exe.exe = exe;
 		else if (ignored_by_name(list, subject))
 			return true;
 	}
-	return pattern_list_match(list, subject);
+	return pattern_list_match(list, &with_exe);
 }
 
 /* Is it someone who counts: not the target itself, not to be ignored, of the kind that is asked
- * for? Nor is it somebody whose cgroup is gone: that had to be left first, and who it was of the
- * target's or of the ignored, nobody can tell any more. */
+ * for? Somebody whose cgroup is gone does not count: a cgroup is empty when it goes, so that
+ * somebody has ended, and whether it was of the target or ignored nobody can tell any more. */
 static bool counts(struct agent *a, const struct agent_policy *p, const struct culprit_task *task,
 		   uint32_t uid, uint32_t gid, uint32_t kind)
 {

@@ -39,6 +39,7 @@ int gpu_open(struct gpu_sense **out, const struct sense_options *options, gpu_ch
 	if (!gpu)
 		return -ENOMEM;
 	gpu->status.name = "gpu";
+	gpu->generation = 1; /* 0 is none */
 	gpu->options = *options;
 	gpu->fn = fn;
 	gpu->user = user;
