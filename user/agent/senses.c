@@ -159,9 +159,11 @@ static void without(struct agent *a, enum sense_id id, int error, const struct s
 	*missing = (struct sense_status){ .name = names[id], .blind = { "everything" } };
 	snprintf(missing->why, sizeof(missing->why), "%s",
 		 status && status->why[0] ? status->why : strerror(-error));
-	agent_degraded(a,
-		       "the %s sense has no source here, so that %s; culpritd --support says why",
-		       names[id], use[id]);
+	agent_degraded(
+		a,
+		"the %s sense has no source here (%.200s), so that %s; culpritd --support says "
+		"more",
+		names[id], missing->why, use[id]);
 }
 
 static void open_cpu(struct agent *a)

@@ -241,6 +241,17 @@ static int open_rung(struct tree *tree, const struct sense_options *options)
 	return 0;
 }
 
+/* Cgroups that come and go under it, and a machine without a moment for us, are no reason to know
+ * no cgroup for as long as we run. */
+static int first_scan(struct tree *tree)
+{
+	int r = -EAGAIN;
+
+	for (int i = 0; r < 0 && i < 5; i++)
+		r = tree_scan(tree);
+	return r;
+}
+
 int tree_open(struct tree **out, const struct sense_options *options, const struct cgroupfs *fs,
 	      tree_fn fn, void *user)
 {
@@ -256,7 +267,7 @@ int tree_open(struct tree **out, const struct sense_options *options, const stru
 	if (r == 0)
 		r = tree_index_init(&tree->index, fs->root_id, fn, user);
 	if (r == 0)
-		r = tree_scan(tree);
+		r = first_scan(tree);
 	if (r < 0) {
 		tree_close(tree);
 		return r;
