@@ -270,7 +270,6 @@ int guardian_drop(struct guardian *g, uint64_t claim_id)
 void guardian_lend(struct guardian *g, unsigned int loan, int freeze_fd)
 {
 	struct vigil_message lend = { .kind = VIGIL_LEND, .slot = loan };
-
 	int r;
 
 	if (loan >= GUARDIAN_LOANS)

@@ -368,10 +368,14 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p);
 /* Holds the target for the policy: a new claim, or one more holder of an old one. */
 int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,
 	       enum claim_action action, const char *reason);
-/* Lets it go, and keeps every policy off it until then. -ENOSPC: no room to remember that. */
-int hold_free_by_operator(struct agent *a, const struct target *target, uint64_t until_ns);
+/* Holds it by hand until then (CLOCK_MONOTONIC; 0: until it is thawed), also what was to be left
+ * alone. *out is the agent's. -ENOSPC: no room; -EALREADY: it is being ended; -EACCES: it is
+ * protected; else as act_claim(). */
 int hold_by_operator(struct agent *a, const struct target *target, uint64_t until_ns,
 		     const char *reason, struct hold **out);
+/* Lets it go, and keeps every policy off it until then, held now or not. -ENOSPC: no room to
+ * remember that. */
+int hold_free_by_operator(struct agent *a, const struct target *target, uint64_t until_ns);
 /* Takes the policy off all its holds, or off one; undoes those that nobody holds any more. */
 void holds_release(struct agent *a, struct agent_policy *p, const char *why);
 /* Reload: the new policy holds what the old one held and it still names, if its action is the same;

@@ -28,7 +28,8 @@ struct hold *hold_find(struct agent *a, const struct target *target)
 
 bool holds_any(const struct agent *a)
 {
-	/* What was let go for some time waits for the pulse. */
+	/* What is left alone for some time needs no look: a policy that would hold it has its own.
+	 */
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
 		if (a->holds[i].used && (a->holds[i].claim || !a->holds[i].free_until_ns))
 			return true;

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "lib/cleanup.h"
-#include "lib/ids.h"
 #include "lib/clock.h"
+#include "lib/ids.h"
 #include "tell/varlink_private.h"
 
 /* Connections taken in one round of the loop, so that a flood of them delays nothing else. */
