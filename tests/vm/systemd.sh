@@ -209,6 +209,13 @@ ok "the old one stays in force" eval 'equal "$(policy_names)" front-first && is_
 rm /etc/culprit/conf.d/broken.conf
 ok "mended, it is taken again" systemctl reload culpritd
 
+section "only"
+sed -i '1i [agent]\nonly = /culprit-absent.slice' "$config"
+misses_only() { culprit status --json | jq -e '[.degraded // .agent.degraded // [] | .[]] | any(test("culprit-absent"))'; }
+ok "a cgroup that it names and that is not there is told" eval 'systemctl reload culpritd && within 5 misses_only'
+sed -i 1,2d "$config"
+ok "and forgotten with it" eval 'systemctl reload culpritd && within 5 not misses_only'
+
 section "a policy at work"
 ok "quiet before" is_state front-first quiet
 mark

@@ -3,13 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -120,18 +118,51 @@ int cgroupfs_open_id(const struct cgroupfs *fs, uint64_t id)
 	return take_fd(fd);
 }
 
+/* The first name of the path, opened below `above`. *path is moved behind it. */
+static int open_next(int above, const char **path)
+{
+	char name[NAME_MAX + 1];
+	size_t length = strcspn(*path, "/");
+	int fd;
+
+	if (length >= sizeof(name))
+		return -ENAMETOOLONG;
+	memcpy(name, *path, length);
+	name[length] = '\0';
+	if (strcmp(name, "..") == 0)
+		return -EXDEV;
+	fd = openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	*path += length;
+	*path += strspn(*path, "/");
+	return fd < 0 ? -errno : fd;
+}
+
+static bool same_device(int x, int y)
+{
+	struct stat a, b;
+
+	return fstat(x, &a) == 0 && fstat(y, &b) == 0 && a.st_dev == b.st_dev;
+}
+
+/* One directory after the other: openat2(2) would do it at once, but in a service with
+ * RestrictSUIDSGID= there is no such call, because seccomp cannot look at its arguments. */
 int cgroupfs_open_path(const struct cgroupfs *fs, const char *path)
 {
-	struct open_how how = {
-		.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
-	};
-	long fd;
+	int fd = openat(fs->mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	while (*path == '/')
-		path++;
-	fd = syscall(SYS_openat2, fs->mount_fd, *path ? path : ".", &how, sizeof(how));
-	return fd < 0 ? -errno : (int)fd;
+	if (fd < 0)
+		return -errno;
+	path += strspn(path, "/");
+	while (fd >= 0 && *path) {
+		_cleanup_close_ int above = fd;
+
+		fd = open_next(above, &path);
+		if (fd < 0 || same_device(fd, above))
+			continue;
+		close(fd);
+		fd = -EXDEV;
+	}
+	return fd;
 }
 
 int cgroupfs_path_of(const struct cgroupfs *fs, uint64_t id, char *buf, size_t size)

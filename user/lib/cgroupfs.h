@@ -29,7 +29,8 @@ void cgroupfs_close(struct cgroupfs *fs);
  */
 int cgroupfs_open_id(const struct cgroupfs *fs, uint64_t id);
 
-/* Opens /a/b relative to the mount, never leaving it (no "..", no links). Descriptor or -errno. */
+/* Opens /a/b relative to the mount, never leaving it (no "..", no links, nothing mounted over it).
+ * Descriptor or -errno; -EXDEV: it would leave it. */
 int cgroupfs_open_path(const struct cgroupfs *fs, const char *path);
 
 /* The id of the cgroup whose directory is open at dirfd; 0 on failure (no cgroup has id 0). */
