@@ -54,9 +54,12 @@ static bool is_ignored(const struct pattern_list *list, const struct culprit_tas
 	char exe[PATH_MAX];
 
 	if (needs_exe(list)) {
-		if (proc_read_exe((pid_t)task->tgid, exe, sizeof(exe)) == 0)
+		int r = proc_read_exe((pid_t)task->tgid, exe, sizeof(exe));
+
+		if (r == 0)
 			with_exe.exe = exe;
-		else if (ignored_by_name(list, subject))
+		/* One that we may not look at is not ignored because of a name that it chose. */
+		else if (r == -ESRCH && ignored_by_name(list, subject))
 			return true;
 	}
 	return pattern_list_match(list, &with_exe);

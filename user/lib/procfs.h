@@ -38,7 +38,8 @@ bool proc_is_pending(pid_t pid, int signal);
 /* The cgroup v2 path ("0::" line) of the process into buf. 0 or -errno. */
 int proc_read_cgroup(pid_t pid, char *buf, size_t size);
 
-/* The executable's path (a deleted one keeps its " (deleted)"). 0 or -errno. */
+/* The executable's path (a deleted one keeps its " (deleted)"). 0 or -errno; -ESRCH: the process
+ * has ended, or has given it back in order to. */
 int proc_read_exe(pid_t pid, char *buf, size_t size);
 
 /* pswpin of /proc/vmstat: pages swapped in since boot. 0 where it cannot be read. */
