@@ -147,6 +147,27 @@ static void the_builtin_list_knows_programs_by_their_place(void **state)
 	}
 }
 
+static void who_is_about_to_be_a_service_is_not_the_service_manager(void **state)
+{
+	static const char *const managers[] = { "systemd", "(sd-pam)", "(systemd", "systemd)" };
+	struct protect_facts f = ordinary();
+
+	(void)state;
+	f.subject.comm = "(postgres)";
+	f.subject.exe = "/usr/lib/systemd/systemd-executor";
+	assert_null(protect_refusal(&open_rules, &f));
+	f.subject.exe = "/lib/systemd/systemd";
+	assert_null(protect_refusal(&open_rules, &f));
+	for (size_t i = 0; i < ARRAY_SIZE(managers); i++) {
+		f.subject.comm = managers[i];
+		assert_non_null(protect_refusal(&open_rules, &f));
+	}
+	/* Nobody else gets rid of what protects them. */
+	f.subject.comm = "(x)";
+	f.subject.exe = "/usr/bin/sway";
+	assert_non_null(protect_refusal(&open_rules, &f));
+}
+
 /* --check prints the list, so each must be a pattern as a user would write it. */
 static void the_builtin_list_is_of_valid_patterns(void **state)
 {
@@ -186,6 +207,7 @@ int main(void)
 		cmocka_unit_test(outside_only_nothing_is_touched),
 		cmocka_unit_test(the_configuration_protects),
 		cmocka_unit_test(the_builtin_list_knows_programs_by_their_place),
+		cmocka_unit_test(who_is_about_to_be_a_service_is_not_the_service_manager),
 		cmocka_unit_test(the_builtin_list_is_of_valid_patterns),
 		cmocka_unit_test(preference_weighs),
 	};

@@ -248,6 +248,7 @@ ok "the hog is nobody's target any more" eval 'thawed hog.service || { systemctl
 spin front.service
 spin late.service -p CPUWeight=1
 ok "it is taken when it starts" within 10 frozen late.service
+ok "what is not its program yet protects it from nothing" eval '! since_mark | grep "refused.*late.service"'
 systemctl stop front.service
 ok "and let go" within 10 thawed late.service
 systemctl stop late.service

@@ -57,6 +57,16 @@ static bool is_of_this_machine(pid_t pid)
 	       readlink("/proc/self/ns/pid", own, sizeof(own) - 1) < 0 || strcmp(theirs, own) == 0;
 }
 
+/* Its comm is read only when its program is on the list. */
+static bool is_builtin(pid_t pid, struct subject *subject, struct proc_stat *st)
+{
+	if (!protect_is_builtin(subject))
+		return false;
+	if (!subject->comm && proc_read_stat(pid, st) == 0)
+		subject->comm = st->comm;
+	return protect_is_builtin(subject) && is_of_this_machine(pid);
+}
+
 /* Only what the patterns ask for is read: this is done for each process of a target. */
 static bool process_is_spared(struct agent *a, pid_t pid, char *why, size_t size)
 {
@@ -74,7 +84,7 @@ static bool process_is_spared(struct agent *a, pid_t pid, char *why, size_t size
 		read_ids(pid, &subject);
 	if (pattern_list_match(protect, &subject))
 		by = "the configuration";
-	else if (protect_is_builtin(&subject) && is_of_this_machine(pid))
+	else if (is_builtin(pid, &subject, &st))
 		by = "the built-in list";
 	if (!by)
 		return false;

@@ -67,11 +67,24 @@ const char *const protect_builtin[] = {
 	NULL,
 };
 
+/* The service manager forks whoever becomes a service, and calls it "(program)" until it is that
+ * (rename_process_from_path() in systemd's src/core). Its own helpers are called "(sd-…)". */
+static bool becomes_a_service(const struct subject *subject)
+{
+	static const char own[] = "(sd-";
+	const char *comm = subject->comm;
+
+	return comm && *comm == '(' && comm[strlen(comm) - 1] == ')' &&
+	       strncmp(comm, own, strlen(own)) != 0 && strstr(subject->exe, "/systemd/systemd");
+}
+
 /* The list as patterns: text behind "exe:", which is all that it has. */
 bool protect_is_builtin(const struct subject *subject)
 {
 	static const char prefix[] = "exe:";
 
+	if (!subject->exe || becomes_a_service(subject))
+		return false;
 	for (const char *const *text = protect_builtin; *text; text++) {
 		struct pattern pattern = { .kind = PATTERN_EXE,
 					   .text = (char *)*text + sizeof(prefix) - 1 };

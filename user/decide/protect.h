@@ -33,7 +33,8 @@ struct protect_rules {
  * protected one, may be stopped by itself. */
 const char *protect_refusal(const struct protect_rules *rules, const struct protect_facts *facts);
 
-/* Is it one of the programs of the built-in list? */
+/* Is it one of the programs of the built-in list? Not if it is about to become another one, which
+ * only its comm tells. */
 bool protect_is_builtin(const struct subject *subject);
 
 /* 1, ×16 when preferred, ÷64 when avoided (by configuration or user.oomd_avoid). */
