@@ -586,18 +586,22 @@ static void a_task_that_never_switches_crosses_at_a_tick(void **state)
 	assert_true(used_ns < 80 * MS);
 }
 
-/* Spins until it has used what arg points to, notes there when that was, and uses as much again:
- * the time before it joined its cgroup is not in the budget. */
+/* Spins until it has used what arg points to, notes there the last moment at which it had not
+ * (taken before its own clock is read, so that standing still in between changes nothing), and uses
+ * as much again: the time before it joined its cgroup is not in the budget. */
 static int spin_past(void *arg)
 {
 	volatile uint64_t *ns = arg;
+	uint64_t begin_ns = *ns, used_ns, now_ns;
 	struct timespec ts;
-	uint64_t begin_ns = *ns;
 
-	do
+	do {
+		now_ns = monotonic_ns();
 		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	while ((uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec < begin_ns);
-	*ns = monotonic_ns();
+		used_ns = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+		if (used_ns < begin_ns)
+			*ns = now_ns;
+	} while (used_ns < begin_ns);
 	return load_spin_ms((void *)(2 * begin_ns / NSEC_PER_MSEC));
 }
 
