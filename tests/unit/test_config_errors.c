@@ -212,6 +212,55 @@ static void of_must_not_be_the_target_or_everything(void **state)
 	       { POLICY "of = non-nice\n", "7: 'of = non-nice' is not supported yet" });
 }
 
+#define W(name, at) "[workload " name "]\n" at "\n"
+#define P(name, of, target) \
+	"[policy " name "]\nsignal = cpu\naction = freeze\nof = " of "\ntarget = " target "\n"
+#define X W("x", "cgroup = /x")
+#define Y W("y", "unit = y.service")
+#define Z W("z", "cgroup = /z-*")
+
+static void policies_that_order_opposite_things_are_told_with_both_lines(void **state)
+{
+	struct fixture *f = *state;
+
+	EXPECT(state,
+	       { X Y P("a", "unit:y.service", "x") P("b", "/x", "y"),
+		 "10: policy b orders the opposite of policy a (/tmp/" },
+	       /* The texts tell what is below a target, and what a glob stands for. */
+	       { X Z P("a", "/z-1/deeper", "x") P("b", "/x/y", "z"),
+		 "10: policy b orders the opposite of policy a (/tmp/" },
+	       { X Y P("a", "/s/y.service/inner", "x") P("b", "/x", "y"),
+		 "10: policy b orders the opposite of policy a (/tmp/" },
+	       /* What stands between does not matter, nor what else is a target. */
+	       { X Y Z P("a", "unit:y.service", "z, x") P("c", "unit:c", "z") P("b", "/x", "y"),
+		 "17: policy b orders the opposite of policy a (/tmp/" },
+	       { X Y Z P("a", "unit:y.service", "x") P("b", "/z-1", "y") P("c", "/x", "z"),
+		 "17: policy c closes a circle with the policies " });
+	assert_true(fixture_said(f, "a (/tmp/"));
+	assert_true(fixture_said(f, "b (/tmp/"));
+	assert_true(fixture_said(f, "/culprit.conf:7)"));
+	assert_true(fixture_said(f, "/culprit.conf:12)"));
+	/* Each circle once. */
+	assert_int_equal(fixture_load_text(f, X Y Z P("a", "unit:y.service", "x") P("b", "/x", "y")
+						      P("c", "/z-1", "y")
+							      P("d", "unit:y.service", "z")),
+			 -EINVAL);
+	assert_int_equal(f->n_errors, 2);
+	assert_true(fixture_said(f, "culprit.conf:12: policy b orders the opposite of policy a"));
+	assert_true(fixture_said(f, "culprit.conf:22: policy d orders the opposite of policy c"));
+}
+
+static void policies_in_a_row_order_nothing_opposite(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)fixture_config(f, X Y Z P("a", "unit:y.service", "x") P("b", "/z-1", "y")
+					P("c", "unit:other.service", "z"));
+	/* Others are never in a target. */
+	(void)fixture_config(f, X Y P("a", "others", "x") P("b", "/x", "y"));
+	(void)fixture_config(f, X Y P("a", "unit:y.service", "x") P("b", "/xx", "y"));
+}
+
 static void a_workload_is_one_thing_and_not_everything(void **state)
 {
 	EXPECT(state, { "[workload a]\n", "1: workload a names no cgroup" },
@@ -532,6 +581,8 @@ int main(void)
 		FIXTURE_TEST(targets_must_exist_and_fit_the_signal),
 		FIXTURE_TEST(keys_of_another_signal_are_told),
 		FIXTURE_TEST(of_must_not_be_the_target_or_everything),
+		FIXTURE_TEST(policies_that_order_opposite_things_are_told_with_both_lines),
+		FIXTURE_TEST(policies_in_a_row_order_nothing_opposite),
 		FIXTURE_TEST(a_workload_is_one_thing_and_not_everything),
 		FIXTURE_TEST(paths_are_checked),
 		FIXTURE_TEST(each_item_of_a_list_is_told_with_its_own_line),

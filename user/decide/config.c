@@ -206,6 +206,7 @@ static int read_policies(struct config_source *source, struct config *config,
 		config_read_policy(source, section, config, online_cpus, policy);
 	}
 	config_check_limits(source, config);
+	config_check_opposites(source, config);
 	return 0;
 }
 

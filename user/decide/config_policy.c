@@ -269,25 +269,6 @@ static void read_targets(struct policy_reading *r)
 /* --- of ----------------------------------------------------------------------------------------
  */
 
-/* Is the target part of what is watched, as far as the texts tell? Where a unit is shows only when
- * it runs. */
-static bool watches(const struct pattern *of, const struct pattern *target)
-{
-	struct subject subject = { .cgroup_path = target->text };
-
-	if (pattern_equal(of, target))
-		return true;
-	return target->kind == PATTERN_CGROUP && pattern_matches(of, &subject);
-}
-
-/* Is what is watched part of the target, and frozen with it? */
-static bool is_part(const struct pattern *of, const struct pattern *target)
-{
-	struct subject subject = { .cgroup_path = of->text };
-
-	return of->kind == PATTERN_CGROUP && pattern_matches(target, &subject);
-}
-
 /* A target that is its own reason would be frozen, so be quiet, so be thawed, for ever. */
 static void check_of(const struct policy_reading *r, const struct config_item *item)
 {
@@ -306,13 +287,13 @@ static void check_of(const struct policy_reading *r, const struct config_item *i
 		/* Without text it was refused. */
 		if (!w->pattern.text)
 			continue;
-		if (watches(&policy->of, &w->pattern))
+		if (pattern_is_inside(&w->pattern, &policy->of))
 			config_error(
 				r->source, item->place,
 				"of = '%.80s' has the target %s itself in it, which would "
 				"freeze and thaw for ever; name what the target shall yield to",
 				item->value, w->name);
-		else if (is_part(&policy->of, &w->pattern))
+		else if (pattern_is_inside(&policy->of, &w->pattern))
 			config_error(
 				r->source, item->place,
 				"of = '%.80s' is part of the target %s and would be frozen with "

@@ -17,5 +17,7 @@ void config_check_job(struct config_source *source, const struct config_section 
 
 /* Is there room for what all policies together ask for? */
 void config_check_limits(struct config_source *source, struct config *config);
+/* Does no policy order the opposite of what others do? */
+void config_check_opposites(struct config_source *source, const struct config *config);
 
 #endif

@@ -291,10 +291,20 @@ static bool glob_matches(const char *glob, const char *text)
 	return fnmatch(glob, text, GLOB_FLAGS) == 0;
 }
 
+/* Nearly always two paths part before the first wildcard, and that is told at little cost. */
+static bool parts_early(const char *glob, const char *path)
+{
+	for (; *glob && *glob != '*' && *glob != '?' && *glob != '['; glob++, path++)
+		if (*glob != *path)
+			return true;
+	return false;
+}
+
 /* A star may stand for nothing, but no cgroup has an empty name: only "/" is the root. */
 static bool glob_names_cgroup(const char *glob, const char *path)
 {
-	return glob_matches(glob, path) && (strcmp(path, "/") != 0 || strcmp(glob, "/") == 0);
+	return !parts_early(glob, path) && glob_matches(glob, path) &&
+	       (strcmp(path, "/") != 0 || strcmp(glob, "/") == 0);
 }
 
 /* Matches the path or a cgroup above it. No wildcard crosses "/", so the only one above that can
@@ -306,6 +316,8 @@ static bool cgroup_matches(const char *glob, const char *path)
 
 	if (strcmp(glob, "/") == 0)
 		return true;
+	if (parts_early(glob, path))
+		return false;
 	for (const char *p = glob; (p = strchr(p, '/')); p++) {
 		if (*end != '/')
 			return false;
@@ -397,6 +409,14 @@ bool pattern_is_everything(const struct pattern *pattern)
 bool pattern_equal(const struct pattern *a, const struct pattern *b)
 {
 	return a->kind == b->kind && strcmp(a->text, b->text) == 0;
+}
+
+bool pattern_is_inside(const struct pattern *part, const struct pattern *whole)
+{
+	const struct subject subject = { .cgroup_path = part->text };
+
+	return pattern_equal(part, whole) ||
+	       (part->kind == PATTERN_CGROUP && pattern_matches(whole, &subject));
 }
 
 void pattern_print(const struct pattern *pattern, char *buf, size_t size)

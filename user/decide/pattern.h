@@ -67,6 +67,9 @@ bool pattern_names_cgroup(const struct pattern *pattern, const char *cgroup_path
 /* A cgroup pattern that leaves nothing out: the root, or wildcards alone. */
 bool pattern_is_everything(const struct pattern *pattern);
 bool pattern_equal(const struct pattern *a, const struct pattern *b);
+/* Is what `part` names inside of what `whole` names, as far as the texts tell? Where a unit is
+ * shows only when it runs. Both name cgroups. */
+bool pattern_is_inside(const struct pattern *part, const struct pattern *whole);
 /* The pattern as a user writes it ("unit:xmrig.service") into buf. */
 void pattern_print(const struct pattern *pattern, char *buf, size_t size);
 
