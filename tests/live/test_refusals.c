@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -81,6 +82,82 @@ static void an_ordinary_user_may_check_a_configuration(void **state)
 		agent_write_config("[nonsense]\n");
 		assert_int_equal(chmod(agent_file("culprit.conf"), 0644), 0);
 	}
+}
+
+/* Starts what stands behind it in this cgroup of the test's. */
+#define INSIDE(cgroup) LIST("sh", "-c", inside_script(cgroup), "sh")
+
+static const char *inside_script(const char *cgroup)
+{
+	static char script[2 * PATH_MAX];
+
+	snprintf(script, sizeof(script), "echo 0 > %s%s/cgroup.procs && exec \"$@\"",
+		 live_fs()->mount, live_path(cgroup));
+	return script;
+}
+
+/* The shell stays there, what it starts does not. */
+static const char *started_inside_script(const char *cgroup)
+{
+	static char script[3 * PATH_MAX];
+
+	snprintf(script, sizeof(script),
+		 "echo 0 > %s%s/cgroup.procs && (echo 0 > %s%s/cgroup.procs && exec \"$@\"); "
+		 "exit $?",
+		 live_fs()->mount, live_path(cgroup), live_fs()->mount, live_root());
+	return script;
+}
+
+/* Behind the five lines of [agent]. */
+static const char holds_agent[] =
+	"[workload free]\ncgroup = %s/free\n"
+	"[workload batch]\ncgroup = %s/batch\n"
+	"[policy p]\nsignal = cpu\naction = freeze\ntarget = free, batch\n";
+
+static void a_target_with_the_agent_in_it_is_refused_with_its_line(void **state)
+{
+	static const char *const says = "culprit.conf:8: workload batch is a target and has the "
+					"agent in it (/culprit-test-";
+
+	(void)state;
+	live_cgroup("batch");
+	live_cgroup("batch/agent");
+	refused(2, says, INSIDE("batch"), NULL, holds_agent);
+	refused(2, says, INSIDE("batch/agent"), NULL, holds_agent);
+	refused(2, ", which started the agent, in it (/culprit-test-",
+		LIST("sh", "-c", started_inside_script("batch"), "sh"), NULL, holds_agent);
+	assert_int_equal(access(agent_file("state"), F_OK), -1);
+}
+
+static void a_check_inside_of_a_target_warns_and_finds_the_rest_good(void **state)
+{
+	(void)state;
+	live_cgroup("batch");
+	assert_int_equal(live_wait(agent_spawn_with(INSIDE("batch"), LIST("--check"), holds_agent)),
+			 0);
+	assert_true(agent_logged("warning: "));
+	assert_true(agent_logged("culprit.conf:8: workload batch is a target and has this check"));
+	assert_true(agent_logged("is good"));
+	assert_int_equal(agent_log_lines(), 2);
+}
+
+static void a_reload_with_the_agent_in_a_target_keeps_the_old_configuration(void **state)
+{
+	char error[128], policy[32];
+
+	(void)state;
+	live_cgroup("batch");
+	live_cgroup("free");
+	agent_start_with(INSIDE("batch"), NULL,
+			 "[workload free]\ncgroup = %s/free\n"
+			 "[policy old]\nsignal = cpu\naction = freeze\ntarget = free\n");
+	agent_write_config(holds_agent);
+	assert_null(agent_call("Reload", NULL, error, sizeof(error)));
+	assert_string_equal(error, "io.culprit.Agent.BadConfiguration");
+	assert_true(agent_logged("culprit.conf:8: workload batch is a target and has the agent"));
+	agent_policy_state("old", policy, sizeof(policy));
+	assert_string_not_equal(policy, "absent");
+	assert_int_equal(agent_stop(), 0);
 }
 
 static void nonsense_on_the_command_line_is_refused_with_status_2(void **state)
@@ -286,6 +363,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(every_error_of_a_configuration_is_told_with_its_line),
 		T(an_ordinary_user_may_check_a_configuration),
+		T(a_target_with_the_agent_in_it_is_refused_with_its_line),
+		T(a_check_inside_of_a_target_warns_and_finds_the_rest_good),
+		T(a_reload_with_the_agent_in_a_target_keeps_the_old_configuration),
 		T(nonsense_on_the_command_line_is_refused_with_status_2),
 		T(who_may_not_is_told_so_before_anything_is_touched),
 		T(an_unsafe_or_unwritable_state_directory_is_refused),

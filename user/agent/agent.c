@@ -301,7 +301,7 @@ int agent_run(const struct options *options)
 	a->started_ms = unix_ms();
 	a->started_ns = monotonic_ns();
 	a->pswpin_start = vmstat_pswpin();
-	r = config_of_options(options, &a->config, NULL);
+	r = config_of_options(options, 0, &a->config, NULL);
 	if (r < 0)
 		return 2;
 	log_set_level(a->config->log_level);

@@ -226,9 +226,10 @@ void agent_close(struct agent *a);
 void agent_release_left(struct agent *a);
 
 /* reload.c */
-/* The configuration with what the command line says over it. -EINVAL: errors, one line each in
- * `lines` (unless NULL) and in the log. */
-int config_of_options(const struct options *options, struct config **out, json_t *lines);
+/* The configuration with what the command line says over it; guardian: 0 before there is one.
+ * -EINVAL: errors, one line each in `lines` (unless NULL) and in the log. */
+int config_of_options(const struct options *options, pid_t guardian, struct config **out,
+		      json_t *lines);
 /* Builds workloads and policies. 0 or -ENOMEM. */
 int config_build(struct agent *a);
 /* Once old states have been taken over: connects them with the senses. What a sense does not take
@@ -237,6 +238,13 @@ void config_connect(struct agent *a);
 /* Reads the configuration again. Whatever it returns but 0, the old one stays in force whole;
  * -EINVAL: the new one has errors (one line each in `lines`, unless NULL). */
 int agent_reload(struct agent *a, json_t *lines);
+
+/* kin.c */
+/* Tells of each workload that is some policy's target and has the agent, its guardian (0: there is
+ * none yet) or whoever started them in it: as an error, or as a warning where it need not be the
+ * agent who reads the configuration. 0, -EINVAL: told as an error; -ENOMEM. */
+int kin_check(const struct config *config, pid_t guardian, bool refuse, config_message_fn message,
+	      void *user);
 
 /* agent.c */
 int agent_run(const struct options *options);

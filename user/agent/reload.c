@@ -41,7 +41,7 @@ static int replace_text(char **text, const char *with)
 }
 
 /* Reads the configuration; what the command line says beats it. */
-int config_of_options(const struct options *o, struct config **out, json_t *lines)
+int config_of_options(const struct options *o, pid_t guardian, struct config **out, json_t *lines)
 {
 	struct messages m = { .lines = lines };
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -52,6 +52,11 @@ int config_of_options(const struct options *o, struct config **out, json_t *line
 			cpus > 0 ? (unsigned int)cpus : 1, on_message, &m);
 	if (r < 0)
 		return r;
+	r = kin_check(config, guardian, true, on_message, &m);
+	if (r < 0) {
+		config_free(config);
+		return r;
+	}
 	if (o->shadow)
 		config->shadow = true;
 	if (o->log_level >= 0)
@@ -132,7 +137,7 @@ static int prepare(struct agent *a, struct in_force *new, json_t *lines)
 {
 	struct in_force old;
 	struct config *config;
-	int r = config_of_options(&a->options, &config, lines);
+	int r = config_of_options(&a->options, guardian_pid(a->guardian), &config, lines);
 
 	if (r < 0)
 		return r;
