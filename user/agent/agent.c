@@ -164,6 +164,7 @@ static void pulse(struct agent *a, uint64_t now)
 	spared_pulse(a, now);
 	look_after_files(a);
 	agent_check_only(a);
+	checks_pulse(a);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
 	if (a->tree)

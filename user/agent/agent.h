@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "agent/checks.h"
 #include "agent/spared.h"
 #include "act/act.h"
 #include "act/guardian.h"
@@ -97,8 +98,10 @@ struct agent_policy {
 	uint64_t since_ms;
 	bool paused;
 	uint64_t paused_until_ns; /* 0: until resumed */
-	int budget;		  /* cpu: index of its budget, else -1 */
-	bool deaf;		  /* cpu: its budget is not armed for it */
+	bool waits;		  /* told: none of its targets is there */
+	uint64_t waits_told_ns;
+	int budget; /* cpu: index of its budget, else -1 */
+	bool deaf;  /* cpu: its budget is not armed for it */
 	/* What the sense's last record said, for the event that may follow from it. */
 	uint64_t record_ns; /* CLOCK_MONOTONIC in the kernel; 0: no record, the tick saw it */
 	bool has_offender;
@@ -172,6 +175,7 @@ struct agent {
 	struct guardian *guardian;
 	struct act *act;
 	struct spared spared;
+	struct checks checks;
 	struct pins *pins;
 	struct losses *losses;
 
@@ -317,6 +321,8 @@ void policies_hold_node(struct agent *a, const struct tree_node *node);
 uint64_t policies_next_ns(const struct agent *a);
 void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);
 void policy_resume(struct agent *a, struct agent_policy *p);
+/* Nothing that it could act on is there. */
+bool policy_waits(const struct agent *a, const struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
 const char *policy_unit_name(const struct agent_policy *p); /* what its value is in */
 

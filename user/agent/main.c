@@ -263,6 +263,7 @@ static int check(const struct options *o)
 		return EXIT_USAGE;
 	/* Who checks is somewhere else than the agent, mostly. */
 	(void)kin_check(config, 0, false, on_check_message, NULL);
+	checks_of_config(config, on_check_message, NULL);
 	/* Without --config the file may be missing: who believes it is there is told. */
 	printf("%s%s: %u %s, %u %s; the configuration is good\n", o->config_file,
 	       access(o->config_file, F_OK) < 0 ? " (does not exist)" : "", config->n_policies,

@@ -295,6 +295,7 @@ void agent_close(struct agent *a)
 	sampler_free(a);
 	thrash_signal_free(a);
 	senses_close(a);
+	checks_free(a);
 	policies_free(a);
 	workloads_free(a);
 	pins_close(a->pins);

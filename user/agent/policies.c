@@ -262,6 +262,11 @@ static bool has_target(const struct agent *a, const struct agent_policy *p)
 	return false;
 }
 
+bool policy_waits(const struct agent *a, const struct agent_policy *p)
+{
+	return !p->paused && !policy_holds(p) && !has_target(a, p);
+}
+
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p)
 {
 	if (p->paused)
@@ -270,7 +275,7 @@ const char *policy_state_name(const struct agent *a, const struct agent_policy *
 		return "holding";
 	if (p->state.phase == POLICY_GRACE)
 		return "grace";
-	return has_target(a, p) ? "quiet" : "waiting";
+	return policy_waits(a, p) ? "waiting" : "quiet";
 }
 
 int policies_build(struct agent *a)

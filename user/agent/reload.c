@@ -89,6 +89,7 @@ void config_connect(struct agent *a)
 	agent_check_only(a);
 	cpu_signal_build(a);
 	workloads_sort_in(a);
+	checks_build(a);
 	/* Before a signal can begin. */
 	spared_build(a);
 	gpu_signal_build(a);
@@ -181,6 +182,7 @@ static void put_in_force(struct agent *a, const struct in_force *new)
 	old = take_out(a);
 	put_in(a, new);
 	spared_forget(a);
+	checks_forget(a);
 	agent_degraded_end(a, DEGRADED_CONFIG);
 	agent_degraded_end(a, DEGRADED_RELOAD);
 	policies_inherit(a, old.config, old.policies, old.n_policies);

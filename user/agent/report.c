@@ -27,13 +27,14 @@ static json_t *agent_object(struct agent *a)
 	getrusage(RUSAGE_SELF, &usage);
 	for (unsigned int i = 0; i < a->n_degraded; i++)
 		json_array_append_new(degraded, json_string(a->degraded[i].text));
-	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o}", "pid", (int)getpid(), "version",
-			 CULPRIT_VERSION, "mode", a->config->shadow ? "shadow" : "enforce",
-			 "uptime_s", (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC),
-			 "rss_bytes", (json_int_t)rss_pages * sysconf(_SC_PAGESIZE), "wakeups",
+	return json_pack("{s:i,s:s,s:s,s:I,s:I,s:I,s:i,s:s,s:o,s:o}", "pid", (int)getpid(),
+			 "version", CULPRIT_VERSION, "mode",
+			 a->config->shadow ? "shadow" : "enforce", "uptime_s",
+			 (json_int_t)((monotonic_ns() - a->started_ns) / NSEC_PER_SEC), "rss_bytes",
+			 (json_int_t)rss_pages * sysconf(_SC_PAGESIZE), "wakeups",
 			 (json_int_t)((uint64_t)usage.ru_nvcsw - a->wakeups_start), "guardian_pid",
 			 (int)guardian_pid(a->guardian), "only", a->config->only, "degraded",
-			 degraded);
+			 degraded, "warnings", checks_warnings(a));
 }
 
 static json_t *senses_array(struct agent *a)
@@ -54,6 +55,25 @@ static json_t *senses_array(struct agent *a)
 	return array;
 }
 
+/* The targets of a policy that has none now. */
+static json_t *waits_for(const struct agent *a, const struct agent_policy *p)
+{
+	json_t *array;
+
+	if (!policy_waits(a, p))
+		return NULL;
+	array = json_array();
+	for (unsigned int t = 0; t < p->config->n_targets; t++) {
+		const struct workload_config *w = a->workloads[p->config->targets[t]].config;
+		char pattern[PATH_MAX];
+
+		pattern_print(&w->pattern, pattern, sizeof(pattern));
+		json_array_append_new(array, json_pack("{s:s,s:o}", "workload", w->name, "names",
+						       json_text(pattern)));
+	}
+	return array;
+}
+
 static json_t *policies_array(struct agent *a)
 {
 	json_t *array = json_array();
@@ -61,13 +81,14 @@ static json_t *policies_array(struct agent *a)
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		const struct agent_policy *p = &a->policies[i];
 
-		json_array_append_new(array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I}", "name",
-						       p->config->name, "signal",
+		json_array_append_new(array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I,s:o*}",
+						       "name", p->config->name, "signal",
 						       policy_signal_name(p->config->signal),
 						       "state", policy_state_name(a, p), "value",
 						       p->value, "enter", p->rule.enter, "leave",
 						       p->rule.leave, "unit", policy_unit_name(p),
-						       "since", (json_int_t)p->since_ms));
+						       "since", (json_int_t)p->since_ms,
+						       "waits_for", waits_for(a, p)));
 	}
 	return array;
 }

@@ -121,6 +121,7 @@ static void add_node(void *agent, struct tree_node *node)
 			act_make_ready(a->act, node->id);
 	}
 	watch_node(a, node);
+	checks_node(a, node);
 }
 
 bool workloads_yields(const struct agent *a, const struct tree_node *node)
@@ -141,6 +142,8 @@ void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node
 	if (news != TREE_MADE)
 		for (unsigned int i = 0; i < a->n_workloads; i++)
 			workload_remove(&a->workloads[i], node);
+	if (news != TREE_MADE)
+		checks_node_gone(a, node);
 	if (news == TREE_REMOVED) {
 		spared_drop(a, node->id);
 		sampler_forget(a, node);

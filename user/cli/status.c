@@ -22,6 +22,8 @@ static void print_agent(const json_t *agent)
 		   (long long)member_int(agent, "wakeups"));
 	json_array_foreach (json_object_get(agent, "degraded"), i, text)
 		print_line("degraded: %s", json_is_string(text) ? json_string_value(text) : "?");
+	json_array_foreach (json_object_get(agent, "warnings"), i, text)
+		print_line("warning: %s", json_is_string(text) ? json_string_value(text) : "?");
 }
 
 /* The texts of an array, which may have commas themselves, with "; " between them, or "-". */
@@ -74,6 +76,16 @@ static void value_cell(struct table *table, const json_t *policy, const char *na
 		table_cell(table, "-");
 }
 
+static void note_waiting(struct table *table, const json_t *policy)
+{
+	const json_t *workload;
+	size_t i;
+
+	json_array_foreach (json_object_get(policy, "waits_for"), i, workload)
+		table_note(table, "waits for %s: there is no cgroup %s now",
+			   member_text(workload, "workload"), member_text(workload, "names"));
+}
+
 static void print_policies(const json_t *policies, bool colour)
 {
 	static const char *const titles[] = { "POLICY", "SIGNAL", "STATE", ">VALUE",
@@ -94,6 +106,7 @@ static void print_policies(const json_t *policies, bool colour)
 		value_cell(table, policy, "enter");
 		value_cell(table, policy, "leave");
 		table_cell(table, "%s", format_time(since, member_int(policy, "since")));
+		note_waiting(table, policy);
 	}
 	puts(i ? "" : "\npolicies: none; see culprit.conf(5)");
 	table_print(table, colour);
