@@ -143,7 +143,9 @@ static __always_inline u32 task_flags(struct task_struct *task, const bool direc
 
 	if (READ(direct, task, flags) & PF_KTHREAD)
 		flags |= CULPRIT_CPU_KERNEL_THREAD;
-	if (READ(direct, task, static_prio) > DEFAULT_PRIO)
+	/* Not static_prio, which a real-time task keeps from before it became one (__normal_prio in
+	 * kernel/sched), and not prio, which is that of whoever waits for what the task holds. */
+	if (READ(direct, task, normal_prio) > DEFAULT_PRIO)
 		flags |= CULPRIT_CPU_NICED;
 	return flags;
 }
@@ -555,6 +557,9 @@ static int on_alarm(void *map, u32 *cpu, struct alarm *alarm)
 	pending = place((struct culprit_cpu_running *)running, tgid);
 	if (running->switches != alarm->switches || running->flushes != alarm->flushes ||
 	    pending->tgid != tgid || sum + running_ns < budget->threshold_ns)
+		return 0;
+	/* Reniced since. */
+	if (budget->nonnice_only && pending->flags & CULPRIT_CPU_NICED)
 		return 0;
 	/* The tick may have come in between and told. */
 	if (!__sync_val_compare_and_swap(&budget->armed, 1, 0))

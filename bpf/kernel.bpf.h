@@ -119,7 +119,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	int prio;
-	int static_prio;
+	int normal_prio;
 	char comm[16];
 	u64 start_boottime;
 	unsigned long min_flt;

@@ -40,7 +40,7 @@ CULPRIT_ASSERT_SIZE(struct culprit_cpu_cgroup, 32);
 enum culprit_cpu_flag {
 	CULPRIT_CPU_USER = 0,
 	CULPRIT_CPU_KERNEL_THREAD = 1,
-	CULPRIT_CPU_NICED = 2, /* nice above zero */
+	CULPRIT_CPU_NICED = 2, /* nice above zero, and not real-time, which knows no nice */
 	CULPRIT_CPU_NICED_KERNEL_THREAD = 3,
 };
 

@@ -93,6 +93,30 @@ static void shares_become_cpus(void **state)
 	assert_string_equal(p->of.text, "minecraft.service");
 }
 
+static void others_that_are_not_niced_are_a_budget_of_their_own(void **state)
+{
+	static char text[131072];
+	size_t used = (size_t)snprintf(text, sizeof(text), MINER);
+	const struct config *c =
+		fixture_config(*state, MINER "[policy a]\nsignal=cpu\naction=freeze\ntarget=miner\n"
+					     "of = non-nice\n"
+					     "[policy b]\nsignal=cpu\naction=freeze\ntarget=miner\n"
+					     "of = others\n");
+
+	assert_true(c->policies[0].non_nice && c->policies[0].of_others);
+	assert_false(c->policies[1].non_nice);
+	assert_true(c->policies[1].of_others);
+	/* There is room for 1,024. Half as many windows take all of it with both. */
+	for (unsigned int i = 0; i < 1025; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 "[policy %u]\nsignal=cpu\naction=freeze\n"
+					 "target=miner\n%swindow=%ums\n",
+					 i, i % 2 ? "of=non-nice\n" : "", 200 + i / 2);
+	assert_true(used < sizeof(text));
+	assert_int_equal(fixture_load_text(*state, text), -EINVAL);
+	assert_true(fixture_said(*state, "policy 1024 is one too many"));
+}
+
 static void leave_may_be_enter_but_is_a_third_without(void **state)
 {
 	const struct config *c =
@@ -349,6 +373,7 @@ int main(void)
 		FIXTURE_TEST(the_agent_section_is_read),
 		FIXTURE_TEST(a_cpu_policy_has_its_defaults),
 		FIXTURE_TEST(shares_become_cpus),
+		FIXTURE_TEST(others_that_are_not_niced_are_a_budget_of_their_own),
 		FIXTURE_TEST(leave_may_be_enter_but_is_a_third_without),
 		FIXTURE_TEST(a_gpu_policy_has_its_defaults),
 		FIXTURE_TEST(a_gpu_policy_is_read),

@@ -208,8 +208,7 @@ static void of_must_not_be_the_target_or_everything(void **state)
 		 "7: of = 'unit:a.service, unit:b.service' has a comma" },
 	       { POLICY "of = /a,/b\n", "7: of = '/a,/b' has a comma" },
 	       { POLICY "of = comm:bash\n", "7: of = 'comm:bash' names no cgroup" },
-	       { POLICY "of = minecraft\n", "7: of = 'minecraft' is not a pattern" },
-	       { POLICY "of = non-nice\n", "7: 'of = non-nice' is not supported yet" });
+	       { POLICY "of = minecraft\n", "7: of = 'minecraft' is not a pattern" });
 }
 
 #define W(name, at) "[workload " name "]\n" at "\n"

@@ -119,7 +119,7 @@ struct agent_budget {
 	bool used;
 	bool was_used; /* by the configuration before */
 	bool changed;  /* it sums something else than before */
-	bool others;
+	bool others, non_nice;
 	const struct pattern *of; /* when not others; the configuration's */
 	uint64_t left_out;	  /* struct policy_config's */
 	uint64_t window_ns;

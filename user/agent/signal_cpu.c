@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The signal `cpu`: CPU time of others (or of a pattern, less what of it are the policy's own
- * targets) over a window. The kernel watches the budgets; policies with the same watched set and
- * window share one. A budget is armed with the
+ * The signal `cpu`: CPU time of others, all of it or that of tasks that are not niced (or of a
+ * pattern, less what of it are the policy's own targets) over a window. The kernel watches the
+ * budgets; policies with the same watched set and window share one. A budget is armed with the
  * lowest threshold at which some policy would begin.
  */
 #include <errno.h>
@@ -20,7 +20,8 @@
 static bool sums_for(const struct agent_budget *b, const struct policy_config *p)
 {
 	return b->window_ns == p->window_ns && b->left_out == p->left_out &&
-	       b->others == p->of_others && (b->others || pattern_equal(b->of, &p->of));
+	       b->others == p->of_others && b->non_nice == p->non_nice &&
+	       (b->others || pattern_equal(b->of, &p->of));
 }
 
 /* Of the configuration that was in force until now, whose patterns are still there. */
@@ -64,6 +65,7 @@ static void use(struct agent *a, int index, const struct policy_config *p)
 
 	b->used = true;
 	b->others = p->of_others;
+	b->non_nice = p->non_nice;
 	b->of = &p->of;
 	b->left_out = p->left_out;
 	b->window_ns = p->window_ns;
@@ -134,7 +136,7 @@ void cpu_signal_arm(struct agent *a, unsigned int budget)
 static void set_budget(struct agent *a, unsigned int index)
 {
 	struct agent_budget *b = &a->budgets[index];
-	char of[128] = "others";
+	char of[128];
 	int r;
 
 	/* What the one before it used would cross for it. */
@@ -143,10 +145,20 @@ static void set_budget(struct agent *a, unsigned int index)
 	b->changed = false;
 	if (!b->used)
 		return;
-	r = cpu_set_budget(a->cpu, index, b->window_ns, threshold_ns(a, index), false);
+	r = cpu_set_budget(a->cpu, index, b->window_ns, threshold_ns(a, index), b->non_nice);
 	if (r == 0)
 		return;
-	if (!b->others)
+	if (r == -EOPNOTSUPP) {
+		agent_degraded_for(a, DEGRADED_CONFIG,
+				   "the cpu sense runs on %s and cannot tell niced tasks from "
+				   "others, so policies with of = non-nice do not act; write of = "
+				   "others, or see `culpritd --support` for what is missing",
+				   cpu_status(a->cpu)->source);
+		return;
+	}
+	if (b->others)
+		snprintf(of, sizeof(of), b->non_nice ? "non-nice" : "others");
+	else
 		pattern_print(b->of, of, sizeof(of));
 	agent_degraded_for(a, DEGRADED_CONFIG,
 			   "the kernel did not take the budget for the CPU time of %s (%s), "

@@ -18,14 +18,15 @@ static const char *duration(uint64_t ns, char *buf)
 	return buf;
 }
 
-/* "others", or the pattern; a cgroup without its prefix, for its slash says it. */
+/* "others" (that are not niced), or the pattern; a cgroup without its prefix, for its slash says
+ * it. */
 static void watched_name(const struct policy_config *c, char *buf, size_t size)
 {
 	static const char prefix[] = "cgroup:";
 	size_t skip = strlen(prefix);
 
 	if (c->of_others) {
-		snprintf(buf, size, "others");
+		snprintf(buf, size, c->non_nice ? "others that are not niced" : "others");
 		return;
 	}
 	pattern_print(&c->of, buf, size);

@@ -75,6 +75,7 @@ struct policy_config {
 
 	/* cpu */
 	bool of_others;
+	bool non_nice;	   /* of others, what tasks with nice above 0 use does not count */
 	struct pattern of; /* when not of_others */
 	/* Of the targets that can be inside `of`, and whose own time therefore never counts: a
 	 * digest; 0: none can. */

@@ -42,7 +42,7 @@ static bool same_budget(const struct policy_config *x, const struct policy_confi
 {
 	return y->signal == SIGNAL_CPU && x->window_ns == y->window_ns &&
 	       x->left_out == y->left_out && x->of_others == y->of_others &&
-	       (x->of_others || pattern_equal(&x->of, &y->of));
+	       x->non_nice == y->non_nice && (x->of_others || pattern_equal(&x->of, &y->of));
 }
 
 static bool is_new_budget(const struct config *config, unsigned int policy)

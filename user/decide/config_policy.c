@@ -310,9 +310,7 @@ static void read_of(struct policy_reading *r)
 	if (!item || !(r->signal & (CPU | PRESSURE)) || strcmp(item->value, whole) == 0)
 		return;
 	if (r->signal == CPU && strcmp(item->value, "non-nice") == 0) {
-		config_error(r->source, item->place,
-			     "'of = non-nice' is not supported yet; write others, or one unit or "
-			     "cgroup");
+		r->policy->non_nice = true;
 		return;
 	}
 	if (!*item->value || !config_read_target(r->source, item, &r->policy->of))

@@ -38,7 +38,7 @@ static const struct rung rungs[] = {
 	  &cpu_poll_ops,
 	  { "processes", "crossings of a budget sooner than the next half second",
 	    "which part of the root cgroup's time is kernel threads or the agent",
-	    "niceness: tasks with nice above zero count, too", NULL } },
+	    "niceness: policies with of = non-nice do not act", NULL } },
 };
 
 const char *const cpu_sources[] = { CPU_SOURCE_BEST, CPU_SOURCE_SWITCH, CPU_SOURCE_RAW,
@@ -155,6 +155,8 @@ int cpu_set_budget(struct cpu_sense *cpu, unsigned int index, uint64_t window_ns
 
 	if (index >= CULPRIT_CPU_BUDGETS || (window_ns > 0 && slot_ns == 0))
 		return -EINVAL;
+	if (nonnice_only && !cpu->ops->tells_nice)
+		return -EOPNOTSUPP;
 	budget = &cpu->budgets[index];
 	if (budget->slot_ns != slot_ns || budget->nonnice_only != nonnice_only) {
 		SET(budget->armed, 0);

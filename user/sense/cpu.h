@@ -53,7 +53,8 @@ int cpu_dispatch(struct cpu_sense *cpu);
 /*
  * Sets budget `index` (0 … CULPRIT_CPU_BUDGETS - 1) to a window and an armed threshold, both in
  * nanoseconds; the window's sum starts at zero when the window changes. A window of 0 takes the
- * budget out of use. -EINVAL out of range.
+ * budget out of use. nonnice_only: only tasks with nice 0 or less count, and real-time ones.
+ * -EINVAL out of range; -EOPNOTSUPP: this rung cannot tell who is nice.
  */
 int cpu_set_budget(struct cpu_sense *cpu, unsigned int index, uint64_t window_ns,
 		   uint64_t threshold_ns, bool nonnice_only);

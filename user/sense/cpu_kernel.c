@@ -465,6 +465,7 @@ static void kernel_sweep(struct cpu_source *source)
 }
 
 const struct cpu_source_ops cpu_kernel_ops = {
+	.tells_nice = true,
 	.open = kernel_open,
 	.close = kernel_close,
 	.fd = kernel_fd,

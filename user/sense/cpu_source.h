@@ -16,6 +16,7 @@
 struct cpu_source;
 
 struct cpu_source_ops {
+	bool tells_nice; /* whose nice is above zero */
 	/* *why, on failure: a static text of what went wrong, beside the error. */
 	int (*open)(struct cpu_source **out, const char *name, const struct sense_options *options,
 		    const struct cpu_sizes *sizes, const char **why);
