@@ -195,6 +195,23 @@ static void a_policy_may_stand_before_its_workload_and_have_several(void **state
 	assert_string_equal(c->workloads[c->policies[0].targets[1]].pattern.text, "/a/*");
 }
 
+static void which_of_several_targets_comes_first_is_read(void **state)
+{
+	const struct config *c =
+		fixture_config(*state, MINER "[policy a]\nsignal=cpu\naction=freeze\ntarget=miner\n"
+					     "[policy b]\nsignal=cpu\naction=freeze\ntarget=miner\n"
+					     "select = top\n"
+					     "[policy c]\nsignal=gpu\naction=terminate\n"
+					     "target=miner\nselect = newest\n"
+					     "[policy d]\nsignal=thrash\naction=freeze\n"
+					     "target=offender\nselect = all\n");
+
+	assert_int_equal(c->policies[0].select, SELECT_ALL);
+	assert_int_equal(c->policies[1].select, SELECT_TOP);
+	assert_int_equal(c->policies[2].select, SELECT_NEWEST);
+	assert_int_equal(c->policies[3].select, SELECT_ALL);
+}
+
 static void keys_of_later_features_may_be_set_to_their_defaults(void **state)
 {
 	(void)fixture_config(*state, MINER "[policy p]\nsignal=cpu\naction=freeze\ntarget=miner\n"
@@ -379,6 +396,7 @@ int main(void)
 		FIXTURE_TEST(a_gpu_policy_is_read),
 		FIXTURE_TEST(a_thrash_policy_lets_its_offender_go_after_an_hour),
 		FIXTURE_TEST(a_policy_may_stand_before_its_workload_and_have_several),
+		FIXTURE_TEST(which_of_several_targets_comes_first_is_read),
 		FIXTURE_TEST(keys_of_later_features_may_be_set_to_their_defaults),
 		FIXTURE_TEST(comments_and_blanks_are_left_out),
 		FIXTURE_TEST(line_ends_of_other_systems_are_taken),

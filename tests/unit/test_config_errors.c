@@ -333,7 +333,8 @@ static void what_comes_later_is_refused_and_not_ignored(void **state)
 	       { MINER "[policy p]\nsignal = pressure\nresource = memory\nkind = full\n"
 		       "enter = 60%\nleave = 20%\nof = host\naction=freeze\ntarget=miner\n",
 		 "4: 'signal = pressure' is not supported yet" },
-	       { POLICY "select = newest\n", "7: 'select = newest' is not supported yet" },
+	       { POLICY "select = lowest-priority\n",
+		 "7: 'select = lowest-priority' is not supported yet" },
 	       { POLICY "metric = delay\nenter = 250ms\n", "7: 'metric = delay' is not supported" },
 	       { POLICY "escalate = terminate:10m, kill:11m\n",
 		 "7: 'escalate = terminate:10m, kill:11m' is not supported yet" },
@@ -357,7 +358,11 @@ static void what_comes_later_is_checked_all_the_same(void **state)
 	assert_int_equal(f->n_errors, 6);
 	EXPECT(state, { POLICY "escalate = shoot:10m\n", "7: escalate: 'shoot:10m' is not" },
 	       { POLICY "escalate = kill:10\n", "7: escalate: '10' has no unit" },
-	       { POLICY "select = best\n", "7: select = 'best' is unknown" });
+	       { POLICY "select = best\n",
+		 "7: select = 'best' is unknown; choose one of: all, top, newest" },
+	       { "[policy p]\nsignal = thrash\naction = freeze\ntarget = offender\n"
+		 "select = top\n",
+		 "5: select chooses among workloads" });
 }
 
 static void a_long_comm_is_a_warning(void **state)

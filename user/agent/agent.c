@@ -167,6 +167,7 @@ static void pulse(struct agent *a, uint64_t now)
 	checks_pulse(a);
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
+	target_use_pulse(a, now);
 	if (a->tree)
 		(void)tree_pulse(a->tree);
 	if (a->cpu)

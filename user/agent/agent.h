@@ -86,7 +86,8 @@ struct agent_workload {
 	/* The living cgroups that the workload names, not those below them. */
 	struct tree_node **nodes;
 	unsigned int n_nodes, cap_nodes;
-	bool yields; /* some policy acts on it */
+	bool yields;   /* some policy acts on it */
+	bool compared; /* some policy compares by use what it names */
 };
 
 struct agent_policy {
@@ -111,6 +112,7 @@ struct agent_policy {
 	uint64_t hold_due_ns; /* gpu: when `hold` is over for the next holder; 0: for none */
 	struct thrash_verdict verdict; /* thrash: of the last two looks */
 	bool told_nobody;	       /* thrash: that nobody may be acted on, since it was quiet */
+	uint64_t selected_ns; /* one at a time: when the last one was held; 0: none was so far */
 	struct event_evidence evidence; /* of the last beginning */
 };
 
@@ -130,6 +132,9 @@ struct holder {
 	enum claim_action action; /* what it wants done */
 	/* Thawed by hand: the policy keeps off this target until its signal has been quiet. */
 	bool off;
+	/* With `off`, of a policy that takes one target at a time: it could not be held, another
+	 * was taken in its place, and it is asked again when the next one is. */
+	bool passed;
 	/* Someone else let the target go at that time, and it is left to them until the signal has
 	 * been below leave; 0: nobody did, or the signal still speaks for freezing it again. */
 	uint64_t left_ns;
@@ -154,6 +159,13 @@ struct hold {
 	uint64_t record_ns; /* of the policy that led to the claim; 0: none, the tick saw it */
 	uint64_t since_ms;
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
+};
+
+/* What a cgroup that some policy compares by use has used, with all below it, at two looks. */
+struct target_use {
+	uint64_t cgroup;
+	uint64_t usec, at_ns;
+	uint64_t before_usec, before_at_ns;
 };
 
 struct thrash_watch;
@@ -192,6 +204,9 @@ struct agent {
 
 	struct agent_workload *workloads;
 	unsigned int n_workloads;
+	/* No policy can hold more. */
+	struct target_use uses[CLAIM_MAX];
+	unsigned int n_uses;
 	struct agent_policy *policies;
 	unsigned int n_policies;
 	struct agent_budget budgets[CULPRIT_CPU_BUDGETS];
@@ -312,6 +327,8 @@ struct agent_policy *policy_find(struct agent *a, const char *name);
 bool policy_holds(const struct agent_policy *p);
 /* Steps one policy; begins or releases its holds. */
 void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns);
+/* What the policy knows now, for the event that follows. */
+void policy_gather_evidence(struct agent *a, struct agent_policy *p);
 /* All policies, with the values of now; the tick. */
 void policies_tick(struct agent *a, uint64_t now_ns);
 /* A cgroup has appeared: those that hold have it held, too, if it is their target. Looks at nothing
@@ -326,10 +343,25 @@ bool policy_waits(const struct agent *a, const struct agent_policy *p);
 const char *policy_state_name(const struct agent *a, const struct agent_policy *p);
 const char *policy_unit_name(const struct agent_policy *p); /* what its value is in */
 
+/* select_targets.c: policies that act on one of their targets at a time */
+/* Holds the next one, if it is time for it. Allocates nothing. */
+void select_targets(struct agent *a, struct agent_policy *p, uint64_t now_ns);
+
+/* target_use.c: how much CPU time those use that are compared, from cpu.stat, whatever the source
+ * of the cpu sense is */
+void target_use_add(struct agent *a, uint64_t cgroup);
+void target_use_drop(struct agent *a, uint64_t cgroup);
+void target_use_pulse(struct agent *a, uint64_t now_ns);
+/* CPUs, over the last second or two, as of now; 0: not known. */
+double target_use_now(struct agent *a, uint64_t cgroup, uint64_t now_ns);
+
 /* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
 /* Why it begins to hold: what was seen, of whom, against what. Of an offender thrash_offender.c
  * says it. */
 void words_begin(const struct agent *a, const struct agent_policy *p, char *buf, size_t size);
+/* Why it begins to hold this one of its targets. */
+void words_select(const struct agent *a, const struct agent_policy *p,
+		  const struct select_candidate *chosen, char *buf, size_t size);
 /* Why it lets go. */
 void words_end(const struct agent_policy *p, enum policy_verdict verdict, char *buf, size_t size);
 /* What would make it let go. */
@@ -382,6 +414,14 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p);
 /* Holds the target for the policy: a new claim, or one more holder of an old one. */
 int hold_begin(struct agent *a, struct agent_policy *p, const struct target *target,
 	       enum claim_action action, const char *reason);
+/* The same for a policy that takes another one if it cannot have this one. 0: it is held; else it
+ * is not, and the policy holds it no more than before, unless hold_must_wait(). */
+int hold_try(struct agent *a, struct agent_policy *p, const struct target *target,
+	     enum claim_action action, const char *reason);
+/* Is this no fault of the target's? Then it is tried again, and another one would do no better. */
+bool hold_must_wait(int error);
+/* A policy that takes one at a time has done with what could not be held or has ended. */
+void holds_drop_idle(struct agent *a, const struct agent_policy *p);
 /* Holds it by hand until then (CLOCK_MONOTONIC; 0: until it is thawed), also what was to be left
  * alone. *out is the agent's. -ENOSPC: no room; -EALREADY: it is being ended; -EACCES: it is
  * protected; else as act_claim(). */

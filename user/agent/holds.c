@@ -151,6 +151,57 @@ int hold_begin(struct agent *a, struct agent_policy *p, const struct target *tar
 	return join(a, h, p, action, reason);
 }
 
+bool hold_must_wait(int error)
+{
+	return is_ours(error) || error == -EAGAIN;
+}
+
+/* It cannot be held now, and whoever wanted it takes another one. Where that was told, or has to be
+ * looked at again only later, it is remembered. */
+static void pass_over(struct hold *h, const struct agent_policy *p)
+{
+	int at = hold_holder_index(h, p);
+
+	if (h->error == -ENODATA || h->error == -ESTALE || h->error == -ESRCH) {
+		h->holders[at] = h->holders[--h->n_holders];
+		if (h->n_holders == 0 && !h->by_operator && !h->claim)
+			h->used = h->free_until_ns != 0;
+	} else {
+		h->holders[at].off = h->holders[at].passed = true;
+	}
+}
+
+int hold_try(struct agent *a, struct agent_policy *p, const struct target *target,
+	     enum claim_action action, const char *reason)
+{
+	struct hold *h = hold_find(a, target);
+	int at = h ? hold_holder_index(h, p) : -1;
+	int r;
+
+	if (at >= 0 && h->holders[at].passed) {
+		h->holders[at].off = h->holders[at].passed = false;
+		r = pursue(a, h, reason);
+	} else {
+		r = hold_begin(a, p, target, action, reason);
+		h = hold_find(a, target);
+	}
+	if (r < 0 && !hold_must_wait(r) && h && hold_holder_index(h, p) >= 0)
+		pass_over(h, p);
+	return r;
+}
+
+void holds_drop_idle(struct agent *a, const struct agent_policy *p)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+		int at = h->used ? hold_holder_index(h, p) : -1;
+
+		if (at >= 0 && !h->holders[at].off && !h->claim && !h->shadow &&
+		    !hold_must_wait(h->error))
+			pass_over(h, p);
+	}
+}
+
 int hold_by_operator(struct agent *a, const struct target *target, uint64_t until_ns,
 		     const char *reason, struct hold **out)
 {
@@ -252,8 +303,10 @@ void hold_release_one(struct agent *a, struct hold *h, const char *why)
 	const struct agent_policy *p = hold_leading_policy(h);
 
 	h->by_operator = false;
-	for (unsigned int i = 0; i < h->n_holders; i++)
+	for (unsigned int i = 0; i < h->n_holders; i++) {
 		h->holders[i].off = true;
+		h->holders[i].passed = false;
+	}
 	settle(a, h, p, why);
 }
 
@@ -280,8 +333,13 @@ static bool is_gone(const struct agent *a, const struct hold *h)
 static void end_freedom(struct hold *h)
 {
 	h->free_until_ns = 0;
-	for (unsigned int i = 0; i < h->n_holders; i++)
-		h->holders[i].off = false;
+	for (unsigned int i = 0; i < h->n_holders; i++) {
+		struct holder *holder = &h->holders[i];
+
+		/* Who takes one at a time has had reason enough, or not, to take another one. */
+		holder->passed = holder->policy->config->select != SELECT_ALL;
+		holder->off = holder->passed;
+	}
 	if (h->n_holders == 0 && !h->claim)
 		h->used = false;
 }
@@ -325,6 +383,10 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 
 		if (!holder)
 			continue;
+		if (holder->passed) {
+			leave(a, h, (unsigned int)at, "");
+			continue;
+		}
 		if (!holder->off && !(same_action && policy_targets(a, p, &h->target))) {
 			leave(a, h, (unsigned int)at, "the policy does something else now");
 			continue;

@@ -63,7 +63,7 @@ enum claim_action policy_claim_action(const struct policy_config *config)
 	}
 }
 
-static void gather_evidence(struct agent *a, struct agent_policy *p)
+void policy_gather_evidence(struct agent *a, struct agent_policy *p)
 {
 	_Static_assert(sizeof(p->evidence.device) >= sizeof(p->device),
 		       "the path of a device is told whole");
@@ -83,11 +83,16 @@ static void gather_evidence(struct agent *a, struct agent_policy *p)
 	snprintf(p->evidence.device, sizeof(p->evidence.device), "%s", p->device);
 }
 
-/* Holds whatever cgroups the policy's targets name just now; what is held already is left alone. */
-static void hold_targets(struct agent *a, struct agent_policy *p)
+/* Holds whatever cgroups the policy's targets name just now, or the next of them; what is held
+ * already is left alone. */
+static void hold_targets(struct agent *a, struct agent_policy *p, uint64_t now_ns)
 {
 	char reason[CLAIM_REASON_LEN];
 
+	if (p->config->select != SELECT_ALL) {
+		select_targets(a, p, now_ns);
+		return;
+	}
 	words_begin(a, p, reason, sizeof(reason));
 	for (unsigned int t = 0; t < p->config->n_targets; t++) {
 		struct agent_workload *w = &a->workloads[p->config->targets[t]];
@@ -123,7 +128,9 @@ void policies_hold_node(struct agent *a, const struct tree_node *node)
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
 
-		if (p->paused || !policy_holds(p) || !targets_path(a, p, node->path))
+		/* Of those that take one at a time, the next look decides. */
+		if (p->paused || !policy_holds(p) || p->config->select != SELECT_ALL ||
+		    !targets_path(a, p, node->path))
 			continue;
 		words_begin(a, p, reason, sizeof(reason));
 		target_of_node(&target, node);
@@ -132,14 +139,15 @@ void policies_hold_node(struct agent *a, const struct tree_node *node)
 	}
 }
 
-static void begin(struct agent *a, struct agent_policy *p)
+static void begin(struct agent *a, struct agent_policy *p, uint64_t now_ns)
 {
 	p->since_ms = unix_ms();
-	gather_evidence(a, p);
+	p->selected_ns = 0;
+	policy_gather_evidence(a, p);
 	if (p->config->target_offender)
 		thrash_signal_begin(a, p);
 	else
-		hold_targets(a, p);
+		hold_targets(a, p, now_ns);
 }
 
 static void release(struct agent *a, struct agent_policy *p, const char *why)
@@ -173,7 +181,7 @@ void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t
 		p->below_ns = now_ns;
 	switch (verdict) {
 	case VERDICT_BEGIN:
-		begin(a, p);
+		begin(a, p, now_ns);
 		break;
 	case VERDICT_RELEASE:
 	case VERDICT_EXPIRE:
@@ -204,7 +212,7 @@ void policies_tick(struct agent *a, uint64_t now_ns)
 		p->record_ns = 0;
 		policy_look(a, p, value_of(a, p), now_ns);
 		if (policy_holds(p) && !p->config->target_offender)
-			hold_targets(a, p);
+			hold_targets(a, p, now_ns);
 	}
 }
 
@@ -340,6 +348,7 @@ static void inherit(struct agent *a, const struct agent_policy *old, struct agen
 	p->offender = old->offender;
 	p->verdict = old->verdict;
 	p->told_nobody = old->told_nobody;
+	p->selected_ns = old->selected_ns;
 	memcpy(p->device, old->device, sizeof(p->device));
 	holds_inherit(a, old, p);
 }

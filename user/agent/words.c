@@ -81,6 +81,22 @@ void words_begin(const struct agent *a, const struct agent_policy *p, char *buf,
 		cpu_begin(a, p, buf, size);
 }
 
+void words_select(const struct agent *a, const struct agent_policy *p,
+		  const struct select_candidate *chosen, char *buf, size_t size)
+{
+	const char *of = p->selected_ns ? "; holding the one before was not enough, and of the rest"
+					: "; of its targets";
+	size_t used;
+
+	words_begin(a, p, buf, size);
+	used = strlen(buf);
+	if (p->config->select == SELECT_TOP)
+		snprintf(buf + used, size - used, "%s this one used most (%.2f CPUs)", of,
+			 chosen->use);
+	else
+		snprintf(buf + used, size - used, "%s this one is the newest", of);
+}
+
 /* What has to be so, for as long as the grace time. */
 static void quiet(const struct agent_policy *p, char *buf, size_t size)
 {

@@ -119,6 +119,8 @@ static void add_node(void *agent, struct tree_node *node)
 			agent_degraded(a, "out of memory: a workload's cgroup is not watched");
 		if (w->yields)
 			act_make_ready(a->act, node->id);
+		if (w->compared)
+			target_use_add(a, node->id);
 	}
 	watch_node(a, node);
 	checks_node(a, node);
@@ -146,6 +148,7 @@ void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node
 		checks_node_gone(a, node);
 	if (news == TREE_REMOVED) {
 		spared_drop(a, node->id);
+		target_use_drop(a, node->id);
 		sampler_forget(a, node);
 	} else {
 		add_node(a, node);
@@ -165,8 +168,10 @@ int workloads_build(struct agent *a)
 	for (unsigned int i = 0; i < a->config->n_policies; i++) {
 		const struct policy_config *p = &a->config->policies[i];
 
-		for (unsigned int t = 0; t < p->n_targets; t++)
+		for (unsigned int t = 0; t < p->n_targets; t++) {
 			a->workloads[p->targets[t]].yields = true;
+			a->workloads[p->targets[t]].compared |= p->select == SELECT_TOP;
+		}
 	}
 	return 0;
 }
@@ -174,6 +179,7 @@ int workloads_build(struct agent *a)
 void workloads_sort_in(struct agent *a)
 {
 	act_forget_all(a->act);
+	a->n_uses = 0;
 	if (a->tree)
 		tree_each(a->tree, add_node, a);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "decide/pattern.h"
+#include "decide/select.h"
 
 #define CONFIG_DEFAULT_FILE CULPRIT_SYSCONFDIR "/culprit/culprit.conf"
 
@@ -62,6 +63,7 @@ struct policy_config {
 	bool target_offender;
 	unsigned int *targets; /* indexes of workloads */
 	unsigned int n_targets;
+	enum select_rule select; /* of several cgroups that the targets name */
 
 	uint64_t window_ns;
 	uint64_t grace_ns;

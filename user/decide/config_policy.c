@@ -56,7 +56,11 @@ static const struct config_word users[] = {
 	{ NULL },
 };
 static const struct config_word selects[] = {
-	{ "all" }, { "top" }, { "newest" }, { "lowest-priority" }, { NULL }
+	{ "all", SELECT_ALL },
+	{ "top", SELECT_TOP },
+	{ "newest", SELECT_NEWEST },
+	{ "lowest-priority", SELECT_LOWEST_PRIORITY, .later = true },
+	{ NULL },
 };
 static const struct config_word metrics[] = { { "use" }, { "delay" }, { NULL } };
 static const struct config_word resources[] = { { "memory" }, { "cpu" }, { "io" }, { NULL } };
@@ -84,7 +88,7 @@ static const struct config_key policy_keys[] = {
 	{ "signal", config_read_word, FIELD(signal), .words = signals },
 	{ "action", config_read_word, FIELD(action), .words = actions },
 	{ "target", config_read_list, CHECKED },
-	{ "select", config_read_word, CHECKED, .words = selects, .only = "all" },
+	{ "select", config_read_word, FIELD(select), .words = selects },
 	{ "window", config_read_duration, FIELD(window_ns), .min = WINDOW_MIN_NS,
 	  .max = WINDOW_MAX_NS },
 	{ "grace", config_read_duration, FIELD(grace_ns) },
@@ -262,6 +266,10 @@ static void read_targets(struct policy_reading *r)
 			     "signal = %s names no offender; set target to a workload, or use "
 			     "signal = thrash",
 			     policy_signal_name(r->signal == CPU ? SIGNAL_CPU : SIGNAL_GPU));
+	if (r->policy->select != SELECT_ALL)
+		config_error(r->source, find(r, "select")->place,
+			     "select chooses among workloads, and the offender is found by the "
+			     "evidence; remove it, or name workloads");
 	if (!find(r, "max_hold"))
 		r->policy->max_hold_ns = OFFENDER_MAX_HOLD_NS;
 }
