@@ -49,7 +49,7 @@ char mini_state(pid_t pid);
 /* cgroup.freeze of ROOT/name itself. */
 bool mini_asked_to_freeze(const char *name);
 void mini_write_freeze(const char *name, const char *value);
-/* Claims in the ledger file as another process would read it. */
+/* Claims that the ledger file holds as another process would read it. */
 unsigned int mini_ledger_count(void);
 
 #endif

@@ -692,6 +692,34 @@ static void in_an_old_place_it_leaves_the_ledger_too(void **state)
 	assert_all_undone();
 }
 
+static void count_told(void *user, const struct claim *claim, int error)
+{
+	unsigned int *n = user;
+
+	assert_true(claim->undone);
+	assert_int_equal(error, 0);
+	(*n)++;
+}
+
+static void what_it_undid_can_be_told_afterwards(void **state)
+{
+	unsigned int told = 0;
+	struct release_options release = { .state_dir = mini_state_dir(),
+					   .told = count_told,
+					   .user = &told };
+	pid_t pid = start(steady_agent, 0), holder;
+	char what[256];
+
+	(void)state;
+	assert_true(live_until(holds_all, NULL, 5000));
+	live_kill(pid);
+	assert_all_undone();
+	assert_int_equal(release_all(&release, &holder, what, sizeof(what)), 0);
+	assert_int_equal(told, 2 * N_TARGETS);
+	assert_int_equal(release_all(&release, &holder, what, sizeof(what)), 0);
+	assert_int_equal(told, 2 * N_TARGETS);
+}
+
 static void claims_that_the_guardian_had_not_read_yet_are_undone(void **state)
 {
 	pid_t pid = start(unheard_agent, 0);
@@ -816,6 +844,7 @@ int main(void)
 		cmocka_unit_test(what_was_not_lent_cannot_be_pledged),
 		cmocka_unit_test(nothing_is_pledged_to_a_dead_guardian),
 		cmocka_unit_test(in_an_old_place_it_leaves_the_ledger_too),
+		cmocka_unit_test(what_it_undid_can_be_told_afterwards),
 		cmocka_unit_test(claims_that_the_guardian_had_not_read_yet_are_undone),
 		cmocka_unit_test(a_new_agent_waits_for_the_guardian_of_a_dead_one),
 		cmocka_unit_test(a_hanging_guardian_of_a_dead_agent_is_done_with),

@@ -140,6 +140,40 @@ static void killed_with_its_guardian_the_ledger_is_enough(void **state)
 	}
 }
 
+static void what_its_guardian_let_go_is_told_by_whoever_comes_next(void **state)
+{
+	char line[256], all[4096] = "";
+	json_t *event;
+	FILE *f;
+
+	(void)state;
+	live_fork("front", load_spin, NULL);
+	for (int i = 0; i < 2; i++) {
+		agent_start(agent_hog_yields);
+		assert_true(live_until(live_is_frozen, "hog", 5000));
+		live_kill(agent_pid());
+		assert_true(live_until(live_is_thawed, "hog", 100));
+		if (i > 0)
+			break;
+		agent_start("");
+		event = agent_wait_event("recovered", "hog-yields", 3000);
+		assert_non_null(strstr(json_string_value(json_object_get(event, "reason")),
+				       "its guardian let it go"));
+		json_decref(event);
+		assert_int_equal(agent_stop(), 0);
+		nothing_is_left();
+	}
+	release();
+	nothing_is_left();
+	f = fopen(agent_file("release.log"), "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		strncat(all, line, sizeof(all) - strlen(all) - 1);
+	fclose(f);
+	assert_non_null(strstr(all, "its guardian let go"));
+	assert_non_null(strstr(all, live_path("hog")));
+}
+
 /* The kernel releases a dying process's files from the highest number down. */
 static void the_guardian_hears_of_its_death_before_any_program_comes_off(void **state)
 {
@@ -172,6 +206,7 @@ int main(void)
 		T(killed_while_it_reloads_it_leaves_nothing_behind),
 		T(killed_while_it_stops_it_leaves_nothing_behind),
 		T(killed_with_its_guardian_the_ledger_is_enough),
+		T(what_its_guardian_let_go_is_told_by_whoever_comes_next),
 		T(the_guardian_hears_of_its_death_before_any_program_comes_off),
 	};
 

@@ -161,6 +161,71 @@ static void a_full_ledger_refuses(void **state)
 	assert_int_equal(ledger_write(f->ledger, &claim), 0);
 }
 
+/* As a guardian leaves it that has undone everything. */
+static void mark_all(struct fixture *f)
+{
+	enum ledger_fate fates[CLAIM_MAX];
+
+	for (unsigned int i = 0; i < CLAIM_MAX; i++)
+		fates[i] = LEDGER_UNDONE;
+	assert_int_equal(ledger_settle(f->ledger, fates), 0);
+}
+
+static void count_undone(void *user, const struct claim *claim, int error)
+{
+	unsigned int *n = user;
+
+	*n += claim->undone && error == 0;
+}
+
+static void what_a_guardian_undid_is_told_once_and_is_no_claim(void **state)
+{
+	struct cgroupfs nowhere = { .mount_fd = -1 };
+	struct fixture *f = *state;
+	struct claim first = claim_of(1), second = claim_of(2);
+	unsigned int damaged, told = 0;
+
+	assert_int_equal(open_again(f), 0);
+	assert_int_equal(ledger_write(f->ledger, &first), 0);
+	assert_int_equal(ledger_write(f->ledger, &second), 0);
+	mark_all(f);
+	assert_int_equal(open_again(f), 0);
+	assert_int_equal(count_claims(f, &damaged), 0);
+	assert_int_equal(damaged, 0);
+	assert_int_equal(ledger_left(f->ledger), 0);
+	/* An agent that dies before it has told of them leaves them for the next one. */
+	assert_true(ledger_was_left(f->ledger, 0));
+	assert_int_equal(ledger_next_id(f->ledger), 3);
+	assert_int_equal(ledger_release(f->ledger, &nowhere, count_undone, &told), 0);
+	assert_int_equal(told, 2);
+	assert_int_equal(ledger_release(f->ledger, &nowhere, count_undone, &told), 0);
+	assert_int_equal(open_again(f), 0);
+	assert_int_equal(ledger_release(f->ledger, &nowhere, count_undone, &told), 0);
+	assert_int_equal(told, 2);
+}
+
+static void what_is_only_to_be_told_of_gives_way_to_a_claim(void **state)
+{
+	struct fixture *f = *state;
+	struct claim claim;
+	unsigned int damaged;
+
+	assert_int_equal(open_again(f), 0);
+	for (uint64_t id = 1; id <= CLAIM_MAX; id++) {
+		claim = claim_of(id);
+		assert_int_equal(ledger_write(f->ledger, &claim), 0);
+	}
+	mark_all(f);
+	assert_int_equal(open_again(f), 0);
+	for (uint64_t id = 1; id <= CLAIM_MAX; id++) {
+		claim = claim_of(CLAIM_MAX + id);
+		assert_int_equal(ledger_write(f->ledger, &claim), 0);
+	}
+	assert_int_equal(count_claims(f, &damaged), CLAIM_MAX);
+	claim = claim_of(2 * CLAIM_MAX + 1);
+	assert_int_equal(ledger_write(f->ledger, &claim), -ENOSPC);
+}
+
 static void a_damaged_slot_is_counted_and_the_rest_is_read(void **state)
 {
 	struct fixture *f = *state;
@@ -387,6 +452,8 @@ int main(void)
 		test_in_dir(one_that_was_removed_takes_no_more_holds),
 		test_in_dir(writing_the_same_id_again_replaces_it),
 		test_in_dir(a_full_ledger_refuses),
+		test_in_dir(what_a_guardian_undid_is_told_once_and_is_no_claim),
+		test_in_dir(what_is_only_to_be_told_of_gives_way_to_a_claim),
 		test_in_dir(a_damaged_slot_is_counted_and_the_rest_is_read),
 		test_in_dir(a_second_agent_learns_the_pid_of_the_first),
 		test_in_dir(a_guardian_that_comes_too_late_leaves_the_ledger_to_the_next_agent),

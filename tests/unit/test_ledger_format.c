@@ -276,6 +276,36 @@ static void a_claim_of_an_earlier_boot_is_stale(void **state)
 	assert_int_equal(parse_claim(slot, BOOT, &back), -ESTALE);
 }
 
+static void what_a_guardian_undid_reads_as_that_and_holds_nothing(void **state)
+{
+	struct claim claim = frozen_cgroup("/a", "b"), back;
+	char slot[LEDGER_SLOT_SIZE];
+	json_t *json;
+
+	(void)state;
+	/* However long its names are: there is always a place for it. */
+	for (int i = 0; i < 2; i++) {
+		format_claim(slot, &claim, BOOT);
+		assert_int_equal(parse_claim(slot, BOOT, &back), 0);
+		assert_false(back.undone);
+		assert_true(back.holds);
+		format_undone(slot);
+		assert_int_equal(slot[LEDGER_SLOT_SIZE - 1], '\n');
+		assert_int_equal(parse_claim(slot, BOOT, &back), 0);
+		assert_true(back.undone);
+		assert_false(back.holds);
+		assert_int_equal(back.id, claim.id);
+		assert_string_equal(back.policy, claim.policy);
+		/* Others read it, too. */
+		json = json_loadb(slot, sizeof(slot), 0, NULL);
+		assert_true(json_is_true(json_object_get(json, "undone")));
+		json_decref(json);
+		memset(claim.reason, 1, sizeof(claim.reason) - 1);
+		memset(claim.policy, 1, sizeof(claim.policy) - 1);
+		memset(claim.target.path, 1, sizeof(claim.target.path) - 1);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +322,7 @@ int main(void)
 		cmocka_unit_test(damage_keeps_the_beginning_of_what_was_there),
 		cmocka_unit_test(values_of_the_wrong_kind_are_damage),
 		cmocka_unit_test(a_claim_of_an_earlier_boot_is_stale),
+		cmocka_unit_test(what_a_guardian_undid_reads_as_that_and_holds_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

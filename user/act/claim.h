@@ -63,6 +63,7 @@ struct claim {
 	/* The target is frozen or stopped by us, so undoing must let it go. False for a terminate
 	 * (except while it freezes in order to kill), and once someone else has let it go. */
 	bool holds;
+	bool undone; /* as read from a ledger: the agent has died, and its guardian let it go */
 	/* CLAIM_STOP: the shells that would react to the stop of their child, innermost first. They
 	 * are stopped before the target and continued after it. */
 	unsigned int n_shells;

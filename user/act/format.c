@@ -22,6 +22,7 @@ static const char *const kind_names[] = {
 
 /* What stands around the strings: names, numbers of up to 20 digits, three shells. */
 #define FIXED_MAX  700
+#define UNDONE	   ",\"undone\":true"
 #define ESCAPE_MAX 6 /* \u001f: the longest form of one byte */
 
 _Static_assert(FIXED_MAX + ESCAPE_MAX * (CLAIM_NAME_LEN + CLAIM_REASON_LEN + 16) + CLAIM_PATH_LEN <
@@ -188,8 +189,8 @@ void format_id(char *buf, size_t size, uint64_t id)
 void format_claim(char slot[static LEDGER_SLOT_SIZE], const struct claim *claim,
 		  const char *boot_id)
 {
-	/* "}" and the newline. */
-	struct text t = { slot, 0, LEDGER_SLOT_SIZE - 2 };
+	/* "}", the newline, and what a guardian may have to add. */
+	struct text t = { slot, 0, LEDGER_SLOT_SIZE - 2 - strlen(UNDONE) };
 
 	put(&t, "{\"id\":%" PRId64 ",\"action\":\"%s\",\"holds\":%s,\"kind\":\"%s\"",
 	    (int64_t)claim->id, action_names[claim->action], claim->holds ? "true" : "false",
@@ -205,6 +206,19 @@ void format_claim(char slot[static LEDGER_SLOT_SIZE], const struct claim *claim,
 	slot[t.len++] = '}';
 	memset(slot + t.len, ' ', LEDGER_SLOT_SIZE - 1 - t.len);
 	slot[LEDGER_SLOT_SIZE - 1] = '\n';
+}
+
+void format_undone(char slot[static LEDGER_SLOT_SIZE])
+{
+	static const char end[] = UNDONE "}";
+	size_t at = LEDGER_SLOT_SIZE - 1;
+
+	while (at > 0 && slot[at] != '}')
+		at--;
+	if (at > 0 && at + strlen(end) < LEDGER_SLOT_SIZE)
+		memcpy(slot + at, end, strlen(end));
+	else
+		format_empty(slot);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -295,7 +309,8 @@ static bool get_claim(const json_t *json, struct claim *claim)
 		return false;
 	claim->action = (enum claim_action)action;
 	claim->target.kind = (enum target_kind)kind;
-	claim->holds = json_is_true(holds);
+	claim->undone = json_is_true(json_object_get(json, "undone"));
+	claim->holds = json_is_true(holds) && !claim->undone;
 	return kind != TARGET_PROCESS || get_process(json, claim);
 }
 

@@ -26,6 +26,10 @@ void format_claim(char slot[static LEDGER_SLOT_SIZE], const struct claim *claim,
 void format_id(char *buf, size_t size, uint64_t id);
 void format_empty(char slot[static LEDGER_SLOT_SIZE]);
 
+/* Marks the claim in the slot as undone: it holds nothing, and is there to be told of. Allocates
+ * nothing. A slot that has no room for that, which format_claim() leaves, is emptied. */
+void format_undone(char slot[static LEDGER_SLOT_SIZE]);
+
 /* True for spaces alone, and for the zeros of a file that was only just allocated. */
 bool format_is_empty(const char slot[static LEDGER_SLOT_SIZE]);
 

@@ -7,8 +7,8 @@
  *
  * It watches the agent's pidfd, because a socket alone is kept open by any child of the agent that
  * was born into a frozen cgroup. When the agent is dead it first reads what the agent had still
- * sent, then lets go of everything, empties the ledger (whatever it holds beyond that was never
- * carried out), removes the pins and ends.
+ * sent, then lets go of everything, marks that in the ledger as undone, for the next agent to tell
+ * of, empties the rest of it (which was never carried out), removes the pins and ends.
  */
 #ifndef CULPRIT_ACT_GUARDIAN_H
 #define CULPRIT_ACT_GUARDIAN_H
@@ -34,7 +34,7 @@ struct guardian_grip {
 };
 
 struct guardian_options {
-	struct ledger *ledger; /* its slots are emptied by the guardian as it undoes claims */
+	struct ledger *ledger; /* where the guardian marks what it has undone */
 	/* Removes an agent's pins, without allocating; both may be NULL. */
 	const char *pin_dir;
 	int (*remove_pins)(const char *dir);

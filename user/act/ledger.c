@@ -32,6 +32,7 @@ struct ledger {
 	char boot_id[BOOT_ID_LEN];
 	uint64_t ids[CLAIM_MAX]; /* what each slot holds; 0: nothing */
 	bool left[CLAIM_MAX];	 /* it was there when the ledger was opened, and is not undone */
+	bool undone[CLAIM_MAX];	 /* left, and undone by a guardian; it is to be told of */
 	uint64_t top_id;	 /* the highest that it has held since it was opened */
 	bool locked, made, made_dir;
 	pid_t agent; /* who opened and locked it */
@@ -201,6 +202,23 @@ static void note_id(struct ledger *ledger, uint64_t id)
 		ledger->top_id = id;
 }
 
+/* What is only there to be told of makes room where there is none. -ENOENT. */
+static int free_slot(const struct ledger *ledger)
+{
+	int slot = ledger_slot(ledger, 0);
+
+	for (int i = 0; slot < 0 && i < CLAIM_MAX; i++)
+		if (ledger->undone[i])
+			slot = i;
+	return slot;
+}
+
+static void forget_left(struct ledger *ledger, unsigned int slot)
+{
+	ledger->ids[slot] = 0;
+	ledger->left[slot] = ledger->undone[slot] = false;
+}
+
 int ledger_write(struct ledger *ledger, const struct claim *claim)
 {
 	char text[LEDGER_SLOT_SIZE];
@@ -208,7 +226,7 @@ int ledger_write(struct ledger *ledger, const struct claim *claim)
 	int r;
 
 	if (slot < 0)
-		slot = ledger_slot(ledger, 0);
+		slot = free_slot(ledger);
 	if (slot < 0)
 		return -ENOSPC;
 	if (claim->holds && is_gone(ledger))
@@ -217,6 +235,8 @@ int ledger_write(struct ledger *ledger, const struct claim *claim)
 	r = write_slot(ledger, (unsigned int)slot, text);
 	if (r < 0)
 		return r;
+	if (ledger->undone[slot])
+		forget_left(ledger, (unsigned int)slot);
 	ledger->ids[slot] = claim->id;
 	note_id(ledger, claim->id);
 	return 0;
@@ -235,25 +255,36 @@ int ledger_clear(struct ledger *ledger, uint64_t claim_id)
 	return r;
 }
 
-bool ledger_was_left(const struct ledger *ledger, unsigned int slot)
+bool ledger_slot_holds(const struct ledger *ledger, unsigned int slot, uint64_t claim_id)
 {
 	char text[LEDGER_SLOT_SIZE], id[32];
 
-	if (!ledger->left[slot] || read_slot(ledger, slot, text) < 0)
+	if (slot >= CLAIM_MAX || read_slot(ledger, slot, text) < 0)
 		return false;
-	format_id(id, sizeof(id), ledger->ids[slot]);
+	format_id(id, sizeof(id), claim_id);
 	return strncmp(text, id, strlen(id)) == 0;
 }
 
-int ledger_empty(const struct ledger *ledger, const bool keep[static CLAIM_MAX])
+bool ledger_was_left(const struct ledger *ledger, unsigned int slot)
+{
+	return ledger->left[slot] && ledger_slot_holds(ledger, slot, ledger->ids[slot]);
+}
+
+int ledger_settle(const struct ledger *ledger, const enum ledger_fate fates[static CLAIM_MAX])
 {
 	char text[LEDGER_SLOT_SIZE];
 	int r = 0;
 
 	for (unsigned int i = 0; i < CLAIM_MAX; i++) {
-		if (keep[i] || (read_slot(ledger, i, text) == 0 && format_is_empty(text)))
+		bool known = read_slot(ledger, i, text) == 0;
+
+		if (fates[i] == LEDGER_KEEP || (known && format_is_empty(text)))
 			continue;
-		if (empty_slot(ledger, i) < 0)
+		if (fates[i] == LEDGER_UNDONE && known)
+			format_undone(text);
+		else
+			format_empty(text);
+		if (write_slot(ledger, i, text) < 0)
 			r = -EIO;
 	}
 	return r;
@@ -273,7 +304,7 @@ int ledger_read(struct ledger *ledger, struct claim *claims, unsigned int max,
 			return r;
 		r = parse_claim(text, ledger->boot_id, &claims[n]);
 		if (r == 0)
-			n++;
+			n += !claims[n].undone;
 		else if (r == -EBADMSG)
 			(*damaged)++;
 	}
@@ -298,6 +329,7 @@ static int prepare(struct ledger *ledger)
 		r = parse_claim(text, ledger->boot_id, &claim);
 		ledger->ids[i] = r == 0 || r == -ESTALE ? claim.id : r == -EBADMSG ? DAMAGED : 0;
 		ledger->left[i] = ledger->ids[i] != 0;
+		ledger->undone[i] = r == 0 && claim.undone;
 		note_id(ledger, ledger->ids[i]);
 		if (r == -ENODATA && text[0] != ' ') {
 			r = empty_slot(ledger, i);
@@ -429,7 +461,7 @@ void ledger_discard(struct ledger *ledger)
 	if (!ledger)
 		return;
 	for (unsigned int i = 0; i < CLAIM_MAX; i++)
-		holds |= ledger->ids[i] != 0;
+		holds |= ledger->ids[i] != 0 && !ledger->undone[i];
 	/* While it is locked nobody else has begun to use it. */
 	if (ledger->made && ledger->locked && !holds)
 		(void)unlinkat(ledger->dir, "ledger", 0);
@@ -510,12 +542,11 @@ static int release_list(struct ledger *ledger, const struct cgroupfs *fs, struct
 			told(user, &list[i].claim, error);
 		if (error < 0 && error != -EBADMSG && error != -ESTALE)
 			continue;
-		undone += error == 0;
+		undone += error == 0 && !list[i].claim.undone;
 		r = empty_slot(ledger, list[i].slot);
 		if (r < 0)
 			return r;
-		ledger->ids[list[i].slot] = 0;
-		ledger->left[list[i].slot] = false;
+		forget_left(ledger, list[i].slot);
 	}
 	return undone;
 }
@@ -525,7 +556,7 @@ unsigned int ledger_left(const struct ledger *ledger)
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < CLAIM_MAX; i++)
-		n += ledger->left[i];
+		n += ledger->left[i] && !ledger->undone[i];
 	return n;
 }
 

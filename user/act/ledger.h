@@ -57,7 +57,8 @@ bool ledger_in_place(struct ledger *ledger);
 /* Empties the slot of the claim with this id. -ENOENT: there is none. */
 int ledger_clear(struct ledger *ledger, uint64_t claim_id);
 /* Reads the claims that the file holds, at most max. Count or -errno; a slot that does not parse
- * is counted in *damaged. Those of an earlier boot are left out. */
+ * is counted in *damaged. Those of an earlier boot are left out, and those that a guardian has
+ * undone. */
 int ledger_read(struct ledger *ledger, struct claim *claims, unsigned int max,
 		unsigned int *damaged);
 int ledger_fd(const struct ledger *ledger);
@@ -67,8 +68,9 @@ int ledger_fd(const struct ledger *ledger);
  * while something of it could not be undone (ledger_left()), and for culpritd --release. Newest
  * first; processes before the shells that were stopped with them. Calls told() for each, with 0 or
  * -errno; a claim that could not be undone stays in its slot. A damaged slot is told with -EBADMSG,
- * a claim of id 0 and the beginning of what stood there as the reason, then emptied. Claims of an
- * earlier boot are emptied untold. Count of claims undone or -errno.
+ * a claim of id 0 and the beginning of what stood there as the reason, then emptied. What a
+ * guardian has undone (claim->undone) is told and emptied, too. Claims of an earlier boot are
+ * emptied untold. Count of claims undone here or -errno.
  */
 int ledger_release(struct ledger *ledger, const struct cgroupfs *fs,
 		   void (*told)(void *user, const struct claim *claim, int error), void *user);
@@ -84,9 +86,16 @@ int ledger_slot(const struct ledger *ledger, uint64_t claim_id);
 /* Takes the guardian's lock for the calling process. -EBUSY: there is another guardian, or the
  * agent that opened this ledger has died and another one has it now. */
 int ledger_lock_guardian(struct ledger *ledger);
-/* Does the slot hold a claim of an earlier agent that ours has not undone? Allocates nothing. */
+/* These allocate nothing. Does the slot hold this claim? And one of an earlier agent that ours has
+ * not undone, or not told of? */
+bool ledger_slot_holds(const struct ledger *ledger, unsigned int slot, uint64_t claim_id);
 bool ledger_was_left(const struct ledger *ledger, unsigned int slot);
-/* Empties all slots of the file but those with keep[slot]. 0 or -EIO. */
-int ledger_empty(const struct ledger *ledger, const bool keep[static CLAIM_MAX]);
+enum ledger_fate {
+	LEDGER_EMPTY,
+	LEDGER_KEEP,
+	LEDGER_UNDONE, /* it holds nothing any more; the next agent tells so and empties it */
+};
+/* Does this to all slots of the file. 0 or -EIO. */
+int ledger_settle(const struct ledger *ledger, const enum ledger_fate fates[static CLAIM_MAX]);
 
 #endif

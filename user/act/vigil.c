@@ -306,20 +306,34 @@ static void undo_all(struct watch *w)
 				(void)pidfd_send_signal(w->entries[i].fds[level], SIGCONT, NULL, 0);
 }
 
-/* When all messages were read, the agent's other claims were never sent, so the kernel was not told
- * of them either. Those of an earlier agent, which ours could not undo, stay for the next one. */
-static void empty_ledger(const struct watch *w, bool read_all)
+static enum ledger_fate fate_of(bool failed)
 {
-	bool keep[CLAIM_MAX];
+	return failed ? LEDGER_KEEP : LEDGER_UNDONE;
+}
+
+/*
+ * What was undone stays there as such, for the next agent to tell of: nobody hears a guardian. When
+ * all messages were read, the agent's other claims were never sent, so the kernel was not told of
+ * them either. Those of an earlier agent, which ours could not undo, stay for the next one. A slot
+ * may have another claim by now, if that one was never sent.
+ */
+static void settle_ledger(const struct watch *w, bool read_all)
+{
+	const struct ledger *ledger = w->vigil->options->ledger;
+	enum ledger_fate fates[CLAIM_MAX];
 
 	for (unsigned int i = 0; i < CLAIM_MAX; i++)
-		keep[i] = !read_all || ledger_was_left(w->vigil->options->ledger, i);
+		fates[i] = !read_all || ledger_was_left(ledger, i) ? LEDGER_KEEP : LEDGER_EMPTY;
 	for (unsigned int i = 0; i < w->n; i++)
-		keep[w->entries[i].slot] = w->entries[i].failed;
-	for (unsigned int i = 0; i < GUARDIAN_LOANS; i++)
-		if (w->loan_failed[i])
-			keep[w->vigil->page->pledged_slot[i] % CLAIM_MAX] = true;
-	(void)ledger_empty(w->vigil->options->ledger, keep);
+		if (ledger_slot_holds(ledger, w->entries[i].slot, w->entries[i].claim_id))
+			fates[w->entries[i].slot] = fate_of(w->entries[i].failed);
+	for (unsigned int i = 0; i < GUARDIAN_LOANS; i++) {
+		unsigned int slot = w->vigil->page->pledged_slot[i];
+
+		if (pledged(w, i) && ledger_slot_holds(ledger, slot, pledged(w, i)))
+			fates[slot] = fate_of(w->loan_failed[i]);
+	}
+	(void)ledger_settle(ledger, fates);
 }
 
 static void take_over(struct watch *w)
@@ -332,7 +346,7 @@ static void take_over(struct watch *w)
 		r = receive(w);
 	while (r == 1);
 	undo_all(w);
-	empty_ledger(w, r == 0);
+	settle_ledger(w, r == 0);
 	if (options->remove_pins && options->pin_dir)
 		(void)options->remove_pins(options->pin_dir);
 }

@@ -283,6 +283,9 @@ static void on_released(void *user, const struct claim *claim, int error)
 		       "not known; look for what is still frozen or stopped, and let it go by "
 		       "hand\n",
 		       text_printable(text, sizeof(text), claim->reason));
+	else if (claim->undone)
+		printf("culpritd: the agent died, and its guardian let go %s\n",
+		       target_describe(text, sizeof(text), &claim->target));
 	else
 		printf("culpritd: %s %s%s%s\n", error ? "could not let go" : "let go",
 		       target_describe(text, sizeof(text), &claim->target), error ? ": " : "",

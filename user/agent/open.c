@@ -50,6 +50,9 @@ static void told_release(void *agent, const struct claim *claim, int error)
 			 "an entry of the ledger is damaged ('%.100s'), and what it held is not "
 			 "known; look for what is still frozen or stopped, and let it go by hand",
 			 claim->reason);
+	} else if (claim->undone) {
+		snprintf(event.reason, sizeof(event.reason),
+			 "the agent that held it died; its guardian let it go");
 	} else if (error)
 		snprintf(event.reason, sizeof(event.reason),
 			 "an earlier agent held it, and it could not be let go: %s; it is tried "
