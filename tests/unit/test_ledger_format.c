@@ -74,6 +74,37 @@ static void assert_round_trip(const struct claim *claim)
 	assert_string_equal(back.reason, claim->reason);
 	assert_int_equal(back.n_shells, claim->n_shells);
 	assert_memory_equal(back.shells, claim->shells, sizeof(back.shells));
+	assert_memory_equal(back.weights, claim->weights, sizeof(back.weights));
+}
+
+static void the_weights_of_a_demotion_read_back(void **state)
+{
+	struct claim claim = frozen_cgroup("/background.slice", "r");
+
+	(void)state;
+	claim.action = CLAIM_DEMOTE;
+	claim.weights[WEIGHT_CPU_IDLE] = (struct claim_weight){ .old = 0, .ours = 1 };
+	claim.weights[WEIGHT_CPU] = (struct claim_weight){ .old = 10000, .ours = 0 };
+	assert_round_trip(&claim);
+	claim.weights[WEIGHT_IO] = (struct claim_weight){ .old = 500, .ours = 1 };
+	assert_round_trip(&claim);
+	claim.weights[WEIGHT_CPU_IDLE] = claim.weights[WEIGHT_CPU] = (struct claim_weight){ 0 };
+	assert_round_trip(&claim);
+}
+
+static void weights_of_an_unknown_file_are_damage(void **state)
+{
+	struct claim claim = frozen_cgroup("/a", "r"), back;
+	char slot[LEDGER_SLOT_SIZE], *file;
+
+	(void)state;
+	claim.action = CLAIM_DEMOTE;
+	claim.weights[WEIGHT_IO] = (struct claim_weight){ .old = 100, .ours = 1 };
+	format_claim(slot, &claim, BOOT);
+	file = strstr(slot, "io.weight");
+	assert_non_null(file);
+	memcpy(file, "memory.hi", 9);
+	assert_int_equal(parse_claim(slot, BOOT, &back), -EBADMSG);
 }
 
 static void a_cgroup_claim_reads_back(void **state)
@@ -303,6 +334,8 @@ static void what_a_guardian_undid_reads_as_that_and_holds_nothing(void **state)
 		memset(claim.reason, 1, sizeof(claim.reason) - 1);
 		memset(claim.policy, 1, sizeof(claim.policy) - 1);
 		memset(claim.target.path, 1, sizeof(claim.target.path) - 1);
+		for (int file = 0; file < CLAIM_WEIGHTS; file++)
+			claim.weights[file] = (struct claim_weight){ UINT32_MAX, 1 };
 	}
 }
 
@@ -311,6 +344,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_cgroup_claim_reads_back),
 		cmocka_unit_test(a_process_claim_with_its_shells_reads_back),
+		cmocka_unit_test(the_weights_of_a_demotion_read_back),
+		cmocka_unit_test(weights_of_an_unknown_file_are_damage),
 		cmocka_unit_test(every_byte_reads_back),
 		cmocka_unit_test(names_that_look_like_our_escapes_read_back),
 		cmocka_unit_test(random_bytes_read_back),

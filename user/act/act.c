@@ -161,7 +161,7 @@ static int carry_out(struct act *act, struct held *h)
 
 static bool suits(enum claim_action action, enum target_kind kind)
 {
-	if (action == CLAIM_FREEZE)
+	if (action == CLAIM_FREEZE || action == CLAIM_DEMOTE)
 		return kind == TARGET_CGROUP;
 	return action != CLAIM_STOP || kind == TARGET_PROCESS;
 }
@@ -268,7 +268,7 @@ int act_refreeze(struct act *act, struct claim *claim, const char *policy, const
 	struct claim before;
 	int r;
 
-	if (claim->state != CLAIM_EXTERNAL || h->undoing)
+	if (claim->state != CLAIM_EXTERNAL || h->undoing || claim->action == CLAIM_DEMOTE)
 		return -EINVAL;
 	safety_refresh(&act->safety, guardian_pid(act->options.guardian));
 	r = grip_renew(act, h);
@@ -311,6 +311,9 @@ int act_escalate(struct act *act, struct claim *claim, const char *policy, const
 	claim->state = CLAIM_ACTING;
 	claim->held_ns = 0;
 	h->waits_for_shells = false;
+	/* Where it yields it would take the longer to end. */
+	if (claim_has_weights(claim->weights))
+		(void)grip_let_go(act, h);
 	/* The signal first, so that it is the first thing they see when they run again. */
 	terminate_begin(act, h);
 	if (grip_let_go(act, h) == 0)

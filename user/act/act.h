@@ -17,9 +17,10 @@ struct guardian;
 struct ledger;
 
 enum act_news {
-	ACT_HELD,	   /* the target is frozen or stopped */
+	ACT_HELD,	   /* the target is frozen, stopped or demoted */
 	ACT_SLOW,	   /* 5 s have passed and it is not */
-	ACT_EXTERNAL_THAW, /* someone else let it go */
+	ACT_EXTERNAL_THAW, /* someone else let it go, or changed a weight that we had lowered; what
+			      is left of that stays ours unless the claim is CLAIM_EXTERNAL now */
 	ACT_GONE,	   /* the cgroup or process ended; the claim is over */
 	ACT_TERMINATED,	   /* terminate: nothing is left of the target; the claim is over */
 	ACT_KILLING,	   /* terminate: the time is up, it is being killed */
@@ -62,7 +63,8 @@ void act_free(struct act *act);
  * it (no obstacle to CLAIM_TERMINATE); -ESTALE, -ESRCH it is gone or is another one now; -EPERM
  * outside `only`, or the agent, its guardian or their ancestors are in it; -ENOSPC, -EIO the
  * ledger; -EHOSTDOWN no guardian, -EAGAIN it does not read; -ENODATA nothing runs in the cgroup;
- * -EINVAL the action does not suit the target.
+ * -EINVAL the action does not suit the target; demote: -EOPNOTSUPP it has no weights, -ERANGE they
+ * are as low as they go.
  *
  * A process whose parent is a shell with job control is stopped a millisecond later than the shell:
  * a shell that still ran would take the terminal back.
@@ -87,8 +89,8 @@ void act_forget_all(struct act *act);
 int act_undo(struct act *act, struct claim *claim);
 
 /* Freezes or stops again, in the name of this policy, what someone else let go (ACT_EXTERNAL_THAW).
- * -EINVAL: nobody did; -EBUSY: they have frozen it again themselves; else as act_claim(), and the
- * claim stays as it was. */
+ * -EINVAL: nobody did, or it is a demotion; -EBUSY: they have frozen it again themselves; else as
+ * act_claim(), and the claim stays as it was. */
 int act_refreeze(struct act *act, struct claim *claim, const char *policy, const char *reason);
 
 /* Turns a freeze or stop into a terminate: SIGTERM, then let go so that it is handled, then

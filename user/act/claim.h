@@ -19,6 +19,7 @@
 enum claim_action {
 	CLAIM_FREEZE,	 /* cgroup.freeze of a cgroup */
 	CLAIM_STOP,	 /* SIGSTOP of one process */
+	CLAIM_DEMOTE,	 /* the least CPU and IO weight for a cgroup */
 	CLAIM_TERMINATE, /* SIGTERM to a whole cgroup or a process, SIGKILL when its time is up */
 };
 
@@ -38,7 +39,7 @@ struct target {
 
 enum claim_state {
 	CLAIM_ACTING,	/* told the kernel, not yet verified */
-	CLAIM_HELD,	/* verified: frozen 1, or the process is in state T */
+	CLAIM_HELD,	/* verified: frozen 1, the process is in state T, the weights read so */
 	CLAIM_SLOW,	/* not verified after 5 s; kept while the signal holds */
 	CLAIM_EXTERNAL, /* someone else undid it; left to the operator */
 	CLAIM_DONE,	/* terminate: nothing is left of the target */
@@ -47,6 +48,18 @@ enum claim_state {
 struct claim_shell {
 	pid_t pid;
 	uint64_t start_time_ns;
+};
+
+enum claim_weight_file {
+	WEIGHT_CPU_IDLE,
+	WEIGHT_CPU,
+	WEIGHT_IO,
+	CLAIM_WEIGHTS
+};
+
+/* What the file said, and what it says for us; alike: it is not ours. */
+struct claim_weight {
+	uint32_t old, ours;
 };
 
 struct claim {
@@ -60,15 +73,31 @@ struct claim {
 	uint64_t since_ns; /* CLOCK_MONOTONIC, when the kernel was told */
 	uint64_t held_ns;  /* CLOCK_MONOTONIC, when it was verified; 0 before */
 	unsigned int external_thaws;
-	/* The target is frozen or stopped by us, so undoing must let it go. False for a terminate
-	 * (except while it freezes in order to kill), and once someone else has let it go. */
+	/* The target is frozen, stopped or demoted by us, so undoing must let it go. False for a
+	 * terminate (except while it freezes in order to kill), and once someone else has let it
+	 * go. */
 	bool holds;
 	bool undone; /* as read from a ledger: the agent has died, and its guardian let it go */
 	/* CLAIM_STOP: the shells that would react to the stop of their child, innermost first. They
 	 * are stopped before the target and continued after it. */
 	unsigned int n_shells;
 	struct claim_shell shells[CLAIM_SHELLS];
+	/* CLAIM_DEMOTE: what is lowered. While there is some, that is what it holds. */
+	struct claim_weight weights[CLAIM_WEIGHTS];
 	void *user; /* the agent's */
 };
+
+static inline bool claim_weight_is_ours(const struct claim_weight *weight)
+{
+	return weight->old != weight->ours;
+}
+
+static inline bool claim_has_weights(const struct claim_weight weights[static CLAIM_WEIGHTS])
+{
+	for (unsigned int i = 0; i < CLAIM_WEIGHTS; i++)
+		if (claim_weight_is_ours(&weights[i]))
+			return true;
+	return false;
+}
 
 #endif

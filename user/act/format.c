@@ -7,11 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "act/weights.h"
 #include "lib/cleanup.h"
 
 static const char *const action_names[] = {
 	[CLAIM_FREEZE] = "freeze",
 	[CLAIM_STOP] = "stop",
+	[CLAIM_DEMOTE] = "demote",
 	[CLAIM_TERMINATE] = "terminate",
 };
 
@@ -20,8 +22,8 @@ static const char *const kind_names[] = {
 	[TARGET_PROCESS] = "process",
 };
 
-/* What stands around the strings: names, numbers of up to 20 digits, three shells. */
-#define FIXED_MAX  700
+/* What stands around the strings: names, numbers of up to 20 digits, three shells or weights. */
+#define FIXED_MAX  750
 #define UNDONE	   ",\"undone\":true"
 #define ESCAPE_MAX 6 /* \u001f: the longest form of one byte */
 
@@ -175,6 +177,21 @@ static void put_process(struct text *t, const struct claim *claim)
 	put_string(t, "comm", claim->target.comm);
 }
 
+static void put_weights(struct text *t, const struct claim_weight *weights)
+{
+	const char *comma = "";
+
+	put(t, ",\"weights\":[");
+	for (unsigned int i = 0; i < CLAIM_WEIGHTS; i++) {
+		if (!claim_weight_is_ours(&weights[i]))
+			continue;
+		put(t, "%s{\"file\":\"%s\",\"old\":%u,\"ours\":%u}", comma, weights_file_name(i),
+		    weights[i].old, weights[i].ours);
+		comma = ",";
+	}
+	put(t, "]");
+}
+
 void format_empty(char slot[static LEDGER_SLOT_SIZE])
 {
 	memset(slot, ' ', LEDGER_SLOT_SIZE - 1);
@@ -200,6 +217,8 @@ void format_claim(char slot[static LEDGER_SLOT_SIZE], const struct claim *claim,
 	put_string(&t, "boot", boot_id);
 	if (claim->target.kind == TARGET_PROCESS)
 		put_process(&t, claim);
+	if (claim_has_weights(claim->weights))
+		put_weights(&t, claim->weights);
 	put_string(&t, "policy", claim->policy);
 	put_string(&t, "reason", claim->reason);
 	put_string(&t, "path", claim->target.path);
@@ -293,6 +312,37 @@ static bool get_process(const json_t *json, struct claim *claim)
 	return true;
 }
 
+static bool get_weight(const json_t *json, struct claim_weight *weights)
+{
+	const char *file = json_string_value(json_object_get(json, "file"));
+	uint64_t old, ours;
+
+	if (!file || !get_number(json, "old", &old) || !get_number(json, "ours", &ours) ||
+	    old > UINT32_MAX || ours > UINT32_MAX)
+		return false;
+	for (unsigned int i = 0; i < CLAIM_WEIGHTS; i++) {
+		if (strcmp(file, weights_file_name(i)) == 0) {
+			weights[i] = (struct claim_weight){ (uint32_t)old, (uint32_t)ours };
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Most claims have none. */
+static bool get_weights(const json_t *json, struct claim_weight *weights)
+{
+	const json_t *list = json_object_get(json, "weights"), *weight;
+	size_t i;
+
+	if (list && !json_is_array(list))
+		return false;
+	json_array_foreach (list, i, weight)
+		if (!get_weight(weight, weights))
+			return false;
+	return true;
+}
+
 static bool get_claim(const json_t *json, struct claim *claim)
 {
 	const json_t *holds = json_object_get(json, "holds");
@@ -311,7 +361,8 @@ static bool get_claim(const json_t *json, struct claim *claim)
 	claim->target.kind = (enum target_kind)kind;
 	claim->undone = json_is_true(json_object_get(json, "undone"));
 	claim->holds = json_is_true(holds) && !claim->undone;
-	return kind != TARGET_PROCESS || get_process(json, claim);
+	return get_weights(json, claim->weights) &&
+	       (kind != TARGET_PROCESS || get_process(json, claim));
 }
 
 bool format_is_empty(const char slot[static LEDGER_SLOT_SIZE])

@@ -38,6 +38,13 @@ static int open_cgroup(struct act *act, struct held *h)
 	return state.populated ? 0 : -ENODATA;
 }
 
+static int open_weights(struct act *act, struct held *h)
+{
+	int r = weights_open_id(act->options.cgroups, h->claim.target.cgroup, &h->weights);
+
+	return r < 0 ? r : weights_plan(&h->weights, h->claim.weights);
+}
+
 /* Is the process stopped on behalf of another claim, as its target or as a shell? */
 static bool is_ours(const struct act *act, const struct held *except, pid_t pid, uint64_t start_ns)
 {
@@ -136,16 +143,23 @@ static int open_process(struct act *act, struct held *h)
 
 int grip_open(struct act *act, struct held *h)
 {
+	int r;
+
 	h->freezer = (struct freezer){ -1, -1 };
+	h->weights = WEIGHTS_CLOSED;
 	h->pidfd = -1;
 	for (int i = 0; i < CLAIM_SHELLS; i++)
 		h->shell_fds[i] = -1;
-	return h->claim.target.kind == TARGET_CGROUP ? open_cgroup(act, h) : open_process(act, h);
+	if (h->claim.target.kind == TARGET_PROCESS)
+		return open_process(act, h);
+	r = open_cgroup(act, h);
+	return r == 0 && h->claim.action == CLAIM_DEMOTE ? open_weights(act, h) : r;
 }
 
 void grip_close(struct held *h)
 {
 	freezer_close(&h->freezer);
+	weights_close(&h->weights);
 	closep(&h->pidfd);
 	h->pidfd = -1;
 	close_shells(h);
@@ -186,6 +200,9 @@ int grip_is_free(const struct act *act, const struct held *h)
 	struct proc_stat st;
 	int r;
 
+	/* What others have set low is not in the plan. */
+	if (h->claim.action == CLAIM_DEMOTE)
+		return 0;
 	if (target->kind == TARGET_CGROUP) {
 		r = freezer_read(h->freezer.freeze);
 		return r == 1 ? -EBUSY : r == -ENODEV ? -ESTALE : r;
@@ -224,6 +241,8 @@ int grip_stop_target(struct held *h)
 
 static int press(struct held *h)
 {
+	if (h->claim.action == CLAIM_DEMOTE)
+		return weights_lower(&h->weights, h->claim.weights);
 	if (h->claim.target.kind == TARGET_CGROUP)
 		return freezer_write(h->freezer.freeze, true);
 	if (h->claim.n_shells == 0)
@@ -241,6 +260,11 @@ static int relax(const struct act *act, struct held *h)
 	const struct claim *claim = &h->claim;
 	int r = 0;
 
+	if (claim_has_weights(claim->weights))
+		return weights_restore(&h->weights, claim->weights);
+	/* All of it is somebody else's by now. */
+	if (claim->action == CLAIM_DEMOTE)
+		return 0;
 	if (claim->target.kind == TARGET_CGROUP) {
 		r = freezer_write(h->freezer.freeze, false);
 		return r == -ENODEV ? 0 : r;
@@ -258,9 +282,16 @@ static int relax(const struct act *act, struct held *h)
 
 struct guardian_grip grip_for_guardian(const struct held *h)
 {
-	struct guardian_grip grip = { .claim = &h->claim, .n_fds = 1 };
+	struct guardian_grip grip = { .claim = &h->claim };
 
-	grip.fds[0] = h->claim.target.kind == TARGET_CGROUP ? h->freezer.freeze : h->pidfd;
+	if (claim_has_weights(h->claim.weights)) {
+		for (unsigned int i = 0; i < CLAIM_WEIGHTS; i++)
+			if (claim_weight_is_ours(&h->claim.weights[i]))
+				grip.fds[grip.n_fds++] = h->weights.fds[i];
+		return grip;
+	}
+	grip.fds[grip.n_fds++] =
+		h->claim.target.kind == TARGET_CGROUP ? h->freezer.freeze : h->pidfd;
 	for (unsigned int i = 0; i < h->claim.n_shells; i++)
 		grip.fds[grip.n_fds++] = h->shell_fds[i];
 	return grip;
@@ -271,8 +302,11 @@ static int press_known(struct act *act, struct held *h)
 {
 	const struct target *target = &h->claim.target;
 	struct guardian *guardian = act->options.guardian;
+	/* A pledge is to freeze. */
 	const struct ready_entry *ready =
-		target->kind == TARGET_CGROUP ? ready_find(&act->ready, target->cgroup) : NULL;
+		target->kind == TARGET_CGROUP && h->claim.action != CLAIM_DEMOTE
+			? ready_find(&act->ready, target->cgroup)
+			: NULL;
 	unsigned int loan = ready ? ready_place(&act->ready, ready) : GUARDIAN_LOANS;
 	struct guardian_grip grip = grip_for_guardian(h);
 	bool pledged = guardian_pledge(guardian, loan, h->claim.id) == 0;
@@ -316,7 +350,23 @@ int grip_let_go(struct act *act, struct held *h)
 	if (r < 0)
 		return r;
 	h->claim.holds = false;
+	memset(h->claim.weights, 0, sizeof(h->claim.weights));
 	/* Never lost: it is sent later where it cannot be sent now. */
 	(void)guardian_drop(act->options.guardian, h->claim.id);
 	return 0;
+}
+
+void grip_leave_weights(struct act *act, struct held *h, int theirs)
+{
+	struct guardian_grip grip;
+
+	for (unsigned int i = 0; i < CLAIM_WEIGHTS; i++)
+		if (theirs & 1 << i)
+			h->claim.weights[i] = (struct claim_weight){ 0 };
+	if (!claim_has_weights(h->claim.weights))
+		return;
+	(void)ledger_write(act->options.ledger, &h->claim);
+	grip = grip_for_guardian(h);
+	/* One that does not read it leaves alone what is not as we have set it, too. */
+	(void)guardian_add(act->options.guardian, &grip);
 }

@@ -28,7 +28,8 @@ struct guardian;
 /* A claim in the ledger, and what undoes it. */
 struct guardian_grip {
 	const struct claim *claim;
-	/* The open cgroup.freeze file, or the pidfd; behind it the pidfds of the claim's shells. */
+	/* The open cgroup.freeze file, or the pidfd and behind it the pidfds of the claim's shells,
+	 * or the files of its weights, in their order. */
 	int fds[1 + CLAIM_SHELLS];
 	unsigned int n_fds;
 };

@@ -513,7 +513,7 @@ static void undo_list(const struct cgroupfs *fs, struct release *list, unsigned 
 {
 	for (unsigned int i = 0; i < n; i++)
 		if (list[i].error == 0 && list[i].claim.holds)
-			list[i].error = undo_target(fs, &list[i].claim.target);
+			list[i].error = undo_claim(fs, &list[i].claim);
 	for (unsigned int level = 0; level < CLAIM_SHELLS; level++) {
 		for (unsigned int i = 0; i < n; i++) {
 			const struct claim *claim = &list[i].claim;

@@ -11,6 +11,7 @@
 #include "act/process.h"
 #include "act/ready.h"
 #include "act/safety.h"
+#include "act/weights.h"
 #include "lib/clock.h"
 
 /* A claim with what keeps hold of its target. */
@@ -18,6 +19,7 @@ struct held {
 	struct claim claim; /* first: the claim that others see is its address */
 	bool used;
 	struct freezer freezer; /* TARGET_CGROUP */
+	struct weights weights; /* CLAIM_DEMOTE */
 	int pidfd;		/* TARGET_PROCESS */
 	int shell_fds[CLAIM_SHELLS];
 	bool waits_for_shells; /* SIGSTOP goes out when they have stopped */
@@ -78,6 +80,8 @@ struct guardian_grip grip_for_guardian(const struct held *h);
 int grip_stop_target(struct held *h);
 /* Kernel, then guardian. The ledger is the caller's. May be repeated. 0 or -errno. */
 int grip_let_go(struct act *act, struct held *h);
+/* These weights (bit: file) are somebody else's now. */
+void grip_leave_weights(struct act *act, struct held *h, int theirs);
 
 /* --- watch.c: events and times ------------------------------------------------------------------
  */

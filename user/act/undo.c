@@ -6,6 +6,7 @@
 
 #include "act/freezer.h"
 #include "act/process.h"
+#include "act/weights.h"
 #include "lib/cleanup.h"
 
 static int undo_cgroup(const struct cgroupfs *fs, uint64_t cgroup)
@@ -28,8 +29,23 @@ int undo_process(pid_t pid, uint64_t start_time_ns)
 	return r == -ESRCH || r == -ESTALE ? 0 : r;
 }
 
-int undo_target(const struct cgroupfs *fs, const struct target *target)
+static int undo_weights(const struct cgroupfs *fs, const struct claim *claim)
 {
+	_cleanup_(weights_close)
+	struct weights weights;
+	int r = weights_open_id(fs, claim->target.cgroup, &weights);
+
+	if (r == 0)
+		r = weights_restore(&weights, claim->weights);
+	return r == -ESTALE ? 0 : r;
+}
+
+int undo_claim(const struct cgroupfs *fs, const struct claim *claim)
+{
+	const struct target *target = &claim->target;
+
+	if (claim_has_weights(claim->weights) || claim->action == CLAIM_DEMOTE)
+		return undo_weights(fs, claim);
 	if (target->kind == TARGET_CGROUP)
 		return undo_cgroup(fs, target->cgroup);
 	return undo_process(target->pid, target->start_time_ns);

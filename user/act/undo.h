@@ -8,7 +8,7 @@
 #include "lib/cgroupfs.h"
 
 /* 0 or -errno. */
-int undo_target(const struct cgroupfs *fs, const struct target *target);
+int undo_claim(const struct cgroupfs *fs, const struct claim *claim);
 int undo_process(pid_t pid, uint64_t start_time_ns);
 
 #endif

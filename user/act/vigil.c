@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "act/freezer.h"
+#include "act/weights.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
 
@@ -25,6 +26,7 @@ struct entry {
 	uint32_t slot;
 	unsigned int n_fds;
 	int fds[VIGIL_FDS];
+	struct claim_weight weights[CLAIM_WEIGHTS]; /* what is lowered; each has a descriptor */
 	bool failed; /* the kernel did not take the undoing; the ledger keeps it */
 };
 
@@ -193,6 +195,7 @@ static int add(struct watch *w, const struct vigil_message *message, const int *
 			     .slot = message->slot,
 			     .n_fds = n_fds };
 	memcpy(e->fds, fds, n_fds * sizeof(*fds));
+	memcpy(e->weights, message->weights, sizeof(e->weights));
 	return 0;
 }
 
@@ -283,10 +286,23 @@ static bool thaw(int freeze_fd)
 	return r == 0 || r == -ENODEV;
 }
 
+static bool restore(const struct entry *e)
+{
+	struct weights weights = WEIGHTS_CLOSED;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < CLAIM_WEIGHTS; i++)
+		if (claim_weight_is_ours(&e->weights[i]) && n < e->n_fds)
+			weights.fds[i] = e->fds[n++];
+	return weights_restore(&weights, e->weights) == 0;
+}
+
 static bool let_go(const struct entry *e)
 {
 	int r;
 
+	if (claim_has_weights(e->weights))
+		return restore(e);
 	if (e->target_kind == TARGET_CGROUP)
 		return thaw(e->fds[0]);
 	r = pidfd_send_signal(e->fds[0], SIGCONT, NULL, 0) < 0 ? -errno : 0;
@@ -302,7 +318,8 @@ static void undo_all(struct watch *w)
 	/* Inner shells before outer ones, and all of them after their children. */
 	for (unsigned int level = 1; level < VIGIL_FDS; level++)
 		for (unsigned int i = w->n; i-- > 0;)
-			if (level < w->entries[i].n_fds)
+			if (w->entries[i].target_kind == TARGET_PROCESS &&
+			    level < w->entries[i].n_fds)
 				(void)pidfd_send_signal(w->entries[i].fds[level], SIGCONT, NULL, 0);
 }
 
@@ -435,6 +452,7 @@ int vigil_order(struct vigil_message *order, const struct ledger *ledger,
 					 .target_kind = grip->claim->target.kind,
 					 .claim_id = grip->claim->id,
 					 .slot = (uint32_t)slot };
+	memcpy(order->weights, grip->claim->weights, sizeof(order->weights));
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "act/guardian.h"
 
 #define VIGIL_FDS (1 + CLAIM_SHELLS)
+_Static_assert(CLAIM_WEIGHTS <= VIGIL_FDS, "those that undo a demotion fit, too");
 
 /* Looks at the heart-beat in one silence time. Several, so that a machine that stood still as a
  * whole is not taken for a silent agent. */
@@ -29,6 +30,7 @@ struct vigil_message {
 	uint64_t claim_id;
 	uint32_t slot;
 	uint32_t padding;
+	struct claim_weight weights[CLAIM_WEIGHTS];
 };
 
 /* Shared by the two processes. */

@@ -71,7 +71,7 @@ void watch_later(struct act *act, struct held *h, uint64_t delay_ns)
 
 void watch_soon(struct act *act, struct held *h)
 {
-	h->step_ns = h->claim.target.kind == TARGET_CGROUP ? FREEZE_FIRST_NS : STOP_FIRST_NS;
+	h->step_ns = h->claim.action == CLAIM_FREEZE ? FREEZE_FIRST_NS : STOP_FIRST_NS;
 	watch_later(act, h, h->step_ns);
 }
 
@@ -80,7 +80,7 @@ void watch_soon(struct act *act, struct held *h)
 static void let_go_by_others(struct act *act, struct held *h)
 {
 	/* No more than what is left of our hold, the shells of a process that runs again. For a
-	 * cgroup it writes the 0 that is there already. */
+	 * frozen cgroup it writes the 0 that is there already. */
 	if (grip_let_go(act, h) < 0)
 		return;
 	(void)ledger_write(act->options.ledger, &h->claim);
@@ -111,6 +111,26 @@ static void not_yet(struct act *act, struct held *h)
 	table_tell(act, ACT_SLOW, h);
 }
 
+/* Whoever changes a weight has their reasons: it is theirs from then on, and the rest stays ours.
+ */
+static void look_at_weights(struct act *act, struct held *h)
+{
+	int theirs = weights_changed(&h->weights, h->claim.weights);
+
+	/* Of one that is gone its events tell. */
+	if (theirs < 0)
+		return;
+	if (theirs == 0) {
+		verified(act, h);
+		return;
+	}
+	grip_leave_weights(act, h, theirs);
+	if (claim_has_weights(h->claim.weights))
+		table_tell(act, ACT_EXTERNAL_THAW, h);
+	else
+		let_go_by_others(act, h);
+}
+
 static void look_at_cgroup(struct act *act, struct held *h)
 {
 	struct freezer_state state;
@@ -123,6 +143,10 @@ static void look_at_cgroup(struct act *act, struct held *h)
 	}
 	if (r < 0 || !h->claim.holds || h->claim.action == CLAIM_TERMINATE)
 		return;
+	if (h->claim.action == CLAIM_DEMOTE) {
+		look_at_weights(act, h);
+		return;
+	}
 	/* Below a frozen cgroup `frozen` reads 1 whatever we do: cgroup.freeze tells what is ours.
 	 */
 	if (freezer_read(h->freezer.freeze) == 0)
