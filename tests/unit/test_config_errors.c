@@ -163,8 +163,11 @@ static void what_a_policy_needs_is_told(void **state)
 
 static void targets_must_exist_and_fit_the_signal(void **state)
 {
-	EXPECT(state, { MINER "[policy p]\nsignal=cpu\naction=stop\ntarget=miner\n",
-			"5: action = stop is for single processes" });
+	EXPECT(state,
+	       { MINER "[policy p]\nsignal=cpu\naction=stop\ntarget=miner\n",
+		 "5: action = stop is for single processes" },
+	       { "[policy p]\nsignal=thrash\naction = demote\ntarget=offender\n",
+		 "3: action = demote is for cgroups" });
 	EXPECT(state,
 	       { "[policy p]\nsignal=cpu\naction=freeze\ntarget = miner\n",
 		 "4: target: no workload is called 'miner'; add a [workload miner]" },
@@ -321,8 +324,6 @@ static void what_comes_later_is_refused_and_not_ignored(void **state)
 		 "3: 'action = turn' is not supported yet" },
 	       { "[policy p]\nsignal=thrash\naction = kill\ntarget=offender\n",
 		 "3: 'action = kill' is not supported yet" },
-	       { "[policy p]\nsignal=thrash\naction = demote\ntarget=offender\n",
-		 "3: 'action = demote' is not supported yet" },
 	       { "[policy p]\nsignal=thrash\naction = notify\ntarget=offender\n",
 		 "3: 'action = notify' is not supported yet" },
 	       { MINER "[policy p]\nsignal = presence\nidle = 300s\nignore_users = root\n"

@@ -17,6 +17,8 @@ enum event_kind hold_begun_kind(enum claim_action action)
 	switch (action) {
 	case CLAIM_STOP:
 		return EVENT_STOPPED;
+	case CLAIM_DEMOTE:
+		return EVENT_DEMOTED;
 	case CLAIM_TERMINATE:
 		return EVENT_TERMINATED;
 	default:
@@ -65,6 +67,8 @@ void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy 
 
 enum event_kind hold_undone_kind(enum claim_action action)
 {
+	if (action == CLAIM_DEMOTE)
+		return EVENT_RESTORED;
 	return action == CLAIM_STOP ? EVENT_CONTINUED : EVENT_THAWED;
 }
 
@@ -79,6 +83,16 @@ bool hold_gives_back(const struct hold *h)
 const char *hold_gone_text(const struct hold *h)
 {
 	return h->target.kind == TARGET_CGROUP ? "nothing runs in it any more" : "it has ended";
+}
+
+/* They are told, and not fought: to set a weight is a decision, and nobody does it in passing. */
+static void restored_by_others(struct agent *a, struct hold *h)
+{
+	hold_tell(a, h, hold_claimant(a, h), EVENT_EXTERNAL_THAW,
+		  h->claim->state == CLAIM_EXTERNAL
+			  ? "someone else changed its weights; they stay as they are now"
+			  : "someone else changed one of its weights; that one stays as it is now, "
+			    "the others stay lowered until they are given back");
 }
 
 static void thawed_by_others(struct agent *a, struct hold *h)
@@ -149,7 +163,10 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 			  "it is kept while the signal holds");
 		break;
 	case ACT_EXTERNAL_THAW:
-		thawed_by_others(a, h);
+		if (claim->action == CLAIM_DEMOTE)
+			restored_by_others(a, h);
+		else
+			thawed_by_others(a, h);
 		break;
 	case ACT_KILLING:
 		hold_tell(a, h, p, EVENT_KILLED, "it did not end in the time it had after SIGTERM");

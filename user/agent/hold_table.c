@@ -80,8 +80,26 @@ bool hold_is_wanted(const struct hold *h)
 	return h->by_operator;
 }
 
-/* Whose want decides what is done: of those that want it held, who wants most; ending is more than
- * pausing. NULL: no policy, but perhaps the operator. */
+int hold_severity(enum claim_action action)
+{
+	switch (action) {
+	case CLAIM_DEMOTE:
+		return 0;
+	case CLAIM_TERMINATE:
+		return 2;
+	default:
+		return 1;
+	}
+}
+
+/* What the operator does by hand. */
+static enum claim_action by_hand(const struct hold *h)
+{
+	return h->target.kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
+}
+
+/* Whose want decides what is done: of those that want it held, who wants most, the first among
+ * equals. NULL: no policy, but perhaps the operator. */
 static const struct holder *leader(const struct hold *h)
 {
 	const struct holder *first = NULL;
@@ -89,13 +107,12 @@ static const struct holder *leader(const struct hold *h)
 	for (unsigned int i = 0; i < h->n_holders; i++) {
 		const struct holder *holder = &h->holders[i];
 
-		if (holder->off)
-			continue;
-		if (holder->action == CLAIM_TERMINATE)
-			return holder;
-		if (!first)
+		if (!holder->off &&
+		    (!first || hold_severity(holder->action) > hold_severity(first->action)))
 			first = holder;
 	}
+	if (first && h->by_operator && hold_severity(by_hand(h)) > hold_severity(first->action))
+		return NULL;
 	return first;
 }
 
@@ -106,14 +123,11 @@ struct agent_policy *hold_leading_policy(const struct hold *h)
 	return holder ? holder->policy : NULL;
 }
 
-/* What the operator does by hand is never more than holding. */
 enum claim_action hold_wanted_action(const struct hold *h)
 {
 	const struct holder *holder = leader(h);
 
-	if (holder)
-		return holder->action;
-	return h->target.kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
+	return holder ? holder->action : by_hand(h);
 }
 
 /* May it be frozen again for that policy, although someone else let it go? */

@@ -97,19 +97,81 @@ static int freeze_again(struct agent *a, struct hold *h)
 	return r;
 }
 
+/* Undoes the hold's claim, for that policy (NULL: the operator). What the kernel does not take is
+ * tried again at the pulse. */
+static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why)
+{
+	bool told = hold_gives_back(h);
+
+	if (h->claim) {
+		int r = act_undo(a->act, h->claim);
+
+		if (r < 0) {
+			hold_tell(
+				a, h, p, EVENT_ERROR,
+				r == -EIO
+					? "it was let go, but the ledger cannot be written; see "
+					  "to the disk under state_dir, it is tried again each "
+					  "second"
+					: "it could not be let go; it is tried again each second");
+			return r;
+		}
+	}
+	if (told)
+		hold_tell(a, h, p, hold_undone_kind(h->action), why);
+	h->claim = NULL;
+	h->again_ns = 0;
+	h->shadow = false;
+	return 0;
+}
+
+/* Makes room for an action that takes more, and leaves things as they are where that would be
+ * refused, told once. */
+static int give_way(struct agent *a, struct hold *h, enum claim_action action)
+{
+	char why[CLAIM_REASON_LEN];
+	int r = act_would_claim(a->act, action, &h->target);
+
+	if (r < 0) {
+		if (r != h->error && r != -ENODATA && r != -ESTALE && r != -ESRCH)
+			hold_tell(a, h, hold_leading_policy(h), EVENT_REFUSED, hold_error_text(r));
+		h->error = r;
+		return r;
+	}
+	snprintf(why, sizeof(why), "%s holds it now", hold_policy_name(hold_leading_policy(h)));
+	return undo(a, h, hold_claimant(a, h), why);
+}
+
+/* From one action in force to one that takes more. */
+static int raise_to(struct agent *a, struct hold *h, enum claim_action action, const char *reason)
+{
+	if (action == CLAIM_TERMINATE)
+		return act_escalate(a->act, h->claim, hold_policy_name(hold_leading_policy(h)),
+				    reason);
+	return give_way(a, h, action);
+}
+
+/* What is wanted is in force, unless someone else has undone it. */
+static int go_on(struct agent *a, struct hold *h)
+{
+	if (h->claim->state == CLAIM_EXTERNAL)
+		return h->claim->action == CLAIM_DEMOTE ? 0 : freeze_again(a, h);
+	h->error = 0;
+	return 0;
+}
+
 /* Does what those who want it held want; what fails is tried again at the next tick. */
 static int pursue(struct agent *a, struct hold *h, const char *reason)
 {
-	const struct agent_policy *p = hold_leading_policy(h);
 	enum claim_action action = hold_wanted_action(h);
 	int r;
 
-	if (h->shadow && (action != CLAIM_TERMINATE || h->action == CLAIM_TERMINATE))
+	if (h->shadow && hold_severity(action) <= hold_severity(h->action))
 		return 0;
 	if (h->claim) {
-		if (action != CLAIM_TERMINATE || h->claim->action == CLAIM_TERMINATE)
-			return h->claim->state == CLAIM_EXTERNAL ? freeze_again(a, h) : 0;
-		r = act_escalate(a->act, h->claim, hold_policy_name(p), reason);
+		if (hold_severity(action) <= hold_severity(h->claim->action))
+			return go_on(a, h);
+		r = raise_to(a, h, action, reason);
 		if (r < 0)
 			return r;
 	}
@@ -117,7 +179,7 @@ static int pursue(struct agent *a, struct hold *h, const char *reason)
 	if (reason != h->reason)
 		snprintf(h->reason, sizeof(h->reason), "%s", reason);
 	if (!h->claim)
-		try_claim(a, h, p);
+		try_claim(a, h, hold_leading_policy(h));
 	return h->error;
 }
 
@@ -212,7 +274,7 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 	if (h && h->claim && h->claim->action == CLAIM_TERMINATE)
 		return -EALREADY;
 	/* Someone else has let it go meanwhile. */
-	if (h && h->claim && h->claim->state == CLAIM_EXTERNAL)
+	if (h && h->claim && h->claim->state == CLAIM_EXTERNAL && h->claim->action != CLAIM_DEMOTE)
 		r = target_is_spared(a, target, why, sizeof(why))
 			    ? -EACCES
 			    : act_refreeze(a->act, h->claim, OPERATOR, reason);
@@ -237,51 +299,30 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 				h->used = false;
 			return r;
 		}
+	} else if (hold_severity(hold_wanted_action(h)) > hold_severity(h->claim->action)) {
+		r = pursue(a, h, reason);
+		if (r < 0) {
+			h->by_operator = false;
+			return r;
+		}
 	}
 	agent_schedule(a);
 	return 0;
 }
 
-/* Undoes the hold's claim, for that policy (NULL: the operator). What the kernel does not take is
- * tried again at the pulse. */
-static int undo(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why)
+/* Who wanted most does so no more, others still want something. */
+static void lower(struct agent *a, struct hold *h, const struct agent_policy *gone)
 {
-	bool told = hold_gives_back(h);
-
-	if (h->claim) {
-		int r = act_undo(a->act, h->claim);
-
-		if (r < 0) {
-			hold_tell(
-				a, h, p, EVENT_ERROR,
-				r == -EIO
-					? "it was let go, but the ledger cannot be written; see "
-					  "to the disk under state_dir, it is tried again each "
-					  "second"
-					: "it could not be let go; it is tried again each second");
-			return r;
-		}
-	}
-	if (told)
-		hold_tell(a, h, p, hold_undone_kind(h->action), why);
-	h->claim = NULL;
-	h->again_ns = 0;
-	h->shadow = false;
-	return 0;
-}
-
-/* Who wanted it ended does so no more, others still want it held. */
-static void hold_only(struct agent *a, struct hold *h)
-{
+	const char *name = hold_policy_name(hold_leading_policy(h));
+	bool ended = h->action == CLAIM_TERMINATE;
 	char reason[CLAIM_REASON_LEN];
-	const struct agent_policy *p = hold_leading_policy(h);
 
-	if (act_undo(a->act, h->claim) < 0)
-		return; /* told as ACT_UNDONE when it works, and pursued then */
-	h->claim = NULL;
-	snprintf(reason, sizeof(reason), "it need not end any more, but %s still holds it",
-		 hold_policy_name(p));
-	(void)pursue(a, h, reason);
+	snprintf(reason, sizeof(reason), "it need not %s any more, but %s still %s it",
+		 ended ? "end" : "stand still", name,
+		 hold_wanted_action(h) == CLAIM_DEMOTE ? "demotes" : "holds");
+	/* Where it fails it is told as ACT_UNDONE when it works, and pursued then. */
+	if (undo(a, h, gone, reason) == 0)
+		(void)pursue(a, h, reason);
 }
 
 /* After somebody has gone: lets the target go if nobody wants it held any more, and forgets it if
@@ -290,9 +331,9 @@ static void settle(struct agent *a, struct hold *h, const struct agent_policy *g
 		   const char *why)
 {
 	if (hold_is_wanted(h)) {
-		if (h->claim && h->claim->action == CLAIM_TERMINATE &&
-		    hold_wanted_action(h) != CLAIM_TERMINATE)
-			hold_only(a, h);
+		if ((h->claim || h->shadow) &&
+		    hold_severity(h->action) > hold_severity(hold_wanted_action(h)))
+			lower(a, h, gone);
 	} else if (undo(a, h, gone, why) == 0 && h->n_holders == 0) {
 		h->used = h->free_until_ns != 0;
 	}

@@ -14,6 +14,8 @@ struct hold *hold_new(struct agent *a, const struct target *target, enum claim_a
 /* -1: it is none of its holders. */
 int hold_holder_index(const struct hold *h, const struct agent_policy *p);
 bool hold_is_wanted(const struct hold *h);
+/* How much it takes from its target: demoted, held, ended. */
+int hold_severity(enum claim_action action);
 /* NULL: no policy, but perhaps the operator. */
 struct agent_policy *hold_leading_policy(const struct hold *h);
 enum claim_action hold_wanted_action(const struct hold *h);

@@ -58,6 +58,8 @@ enum claim_action policy_claim_action(const struct policy_config *config)
 		return CLAIM_TERMINATE;
 	case ACTION_STOP:
 		return CLAIM_STOP;
+	case ACTION_DEMOTE:
+		return CLAIM_DEMOTE;
 	default:
 		return CLAIM_FREEZE;
 	}

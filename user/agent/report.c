@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "agent/agent.h"
+#include "act/format.h"
 #include "agent/holds.h"
 #include "lib/cleanup.h"
 #include "tell/json.h"
@@ -93,18 +94,6 @@ static json_t *policies_array(struct agent *a)
 	return array;
 }
 
-static const char *action_text(enum claim_action action)
-{
-	switch (action) {
-	case CLAIM_STOP:
-		return "stop";
-	case CLAIM_TERMINATE:
-		return "terminate";
-	default:
-		return "freeze";
-	}
-}
-
 static const char *claim_state_text(const struct hold *h)
 {
 	static const char *const names[] = {
@@ -135,8 +124,8 @@ json_t *report_claim(const struct hold *h)
 	/* What shadow mode would have done is in no ledger, and has no number. */
 	return json_pack("{s:o*,s:s,s:s,s:o,s:o,s:I,s:o,s:s*,s:o*}", "id",
 			 h->shadow ? NULL : json_integer((json_int_t)(h->claim ? h->claim->id : 0)),
-			 "action", action_text(h->action), "policy", claim_policy(h), "policies",
-			 policies, "target", target_to_json(&h->target), "since",
+			 "action", claim_action_name(h->action), "policy", claim_policy(h),
+			 "policies", policies, "target", target_to_json(&h->target), "since",
 			 (json_int_t)(h->claim ? h->claim->since_ms : h->since_ms), "reason",
 			 json_text(h->reason), "state", claim_state_text(h), "shadow",
 			 h->shadow ? json_true() : NULL);

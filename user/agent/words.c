@@ -207,6 +207,12 @@ const char *hold_error_text(int error)
 		       "started again each second";
 	case ENODATA:
 		return "nothing runs in it";
+	case EOPNOTSUPP:
+		return "it has neither cpu.idle, cpu.weight nor io.weight to lower; enable the cpu "
+		       "or io controller for it (echo +cpu >cgroup.subtree_control in the cgroups "
+		       "above it; where that fails, cgroup v1 has it), or freeze it";
+	case ERANGE:
+		return "its weights are as low as they go already; it is left alone";
 	case EALREADY:
 		return "a policy is ending it just now";
 	default:

@@ -43,7 +43,7 @@ static const struct config_word actions[] = {
 	{ "freeze", ACTION_FREEZE },
 	{ "stop", ACTION_STOP },
 	{ "terminate", ACTION_TERMINATE },
-	{ "demote", ACTION_DEMOTE, .later = true },
+	{ "demote", ACTION_DEMOTE },
 	{ "kill", ACTION_KILL, .later = true },
 	{ "turn", ACTION_TURN, .later = true },
 	{ "notify", ACTION_NOTIFY, .later = true },
@@ -256,6 +256,10 @@ static void read_targets(struct policy_reading *r)
 		config_error(r->source, find(r, "action")->place,
 			     "action = stop is for single processes, and a workload is a cgroup; "
 			     "write freeze, which holds all of it at once");
+	if (r->policy->target_offender && r->policy->action == ACTION_DEMOTE)
+		config_error(r->source, find(r, "action")->place,
+			     "action = demote is for cgroups, and an offender may be a single "
+			     "process; write freeze or stop");
 	if (!r->policy->target_offender || r->source->errors != errors)
 		return;
 	if (r->policy->n_targets)
@@ -432,7 +436,7 @@ void config_read_policy(struct config_source *source, const struct config_sectio
 			     "no policy can be called 'operator', which stands for freezing by "
 			     "hand; choose another name");
 	require(&r, "signal", "signal = cpu, gpu or thrash");
-	require(&r, "action", "action = freeze, stop or terminate");
+	require(&r, "action", "action = freeze, demote, stop or terminate");
 	require(&r, "target", "target = the name of a workload, or offender with signal = thrash");
 	r.signal = read_signal(&r);
 	set_defaults(policy);
