@@ -4,13 +4,12 @@
 #define CULPRIT_CPU_H
 
 #include "culprit/record.h"
+#include "culprit/window.h"
 
 /* Distinct (watched set, window) pairs; policies with the same pair share one budget. */
 #define CULPRIT_CPU_BUDGETS	       1024
 #define CULPRIT_CPU_BUDGETS_PER_CGROUP 8
-/* Sub-windows of a sliding window. The oldest partial one is dropped whole, so the window that is
- * really summed is between 15/16 and 16/16 of the one asked for. */
-#define CULPRIT_CPU_SLOTS	       16
+#define CULPRIT_CPU_SLOTS	       CULPRIT_WINDOW_SLOTS
 
 /* An armed budget was reached. */
 struct culprit_cpu_crossing {
@@ -56,11 +55,7 @@ struct culprit_cpu_process {
 
 CULPRIT_ASSERT_SIZE(struct culprit_cpu_process, 48);
 
-/*
- * Value of `cpu_window`: a sum that only grows, and what it was when each of the last sub-windows
- * began. The sum over the window is one subtraction, and nothing that two CPUs add at once can be
- * lost: at worst it lands in the neighbouring sub-window. See culprit/cpu_window.h.
- */
+/* Value of `cpu_window`; see culprit/window.h. */
 struct culprit_cpu_budget {
 	__u64 slot_ns; /* length of a sub-window; 0: the budget is not in use */
 	__u64 threshold_ns;
@@ -69,7 +64,7 @@ struct culprit_cpu_budget {
 	__u64 crossings;    /* records sent */
 	__u64 epoch;	    /* number of the current sub-window: time / slot_ns */
 	__u64 total_ns;
-	__u64 begin_ns[CULPRIT_CPU_SLOTS]; /* total_ns when epoch e began is at e % SLOTS */
+	culprit_window_begins begin_ns;
 };
 
 CULPRIT_ASSERT_SIZE(struct culprit_cpu_budget, 176);
