@@ -117,6 +117,12 @@ struct task_struct___cpu_inside {
 	struct thread_info___cpu thread_info;
 };
 
+/* Does it run just now? Until 6.17 only kernels for several CPUs had it ("sched/smp: Make
+ * SMP unconditional"). */
+struct task_struct___smp {
+	int on_cpu;
+};
+
 #pragma clang attribute pop
 
 /*

@@ -15,6 +15,8 @@
 	X(cpu_process_full, "CPU time of processes for which process_cpu has no room")           \
 	X(cpu_record_dropped, "records of crossed CPU budgets (sent again at the next tick)")    \
 	X(cpu_switch_missed, "task switches that were not delivered (their time is recovered)")  \
+	X(delay_stamp_full, "waits for a CPU of two tasks that would need the same place")       \
+	X(delay_record_dropped, "records of crossed delays (sent again at the next wake-up)")    \
 	X(gpu_mark_full, "GPU opens seen starting while the mark table was full")                \
 	X(gpu_holder_full, "GPU holders for which gpu_holder has no room")                       \
 	X(gpu_holding_full, "GPU holders whose fork and end are not noticed until a pass")       \

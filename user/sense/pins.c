@@ -25,9 +25,10 @@
 
 #define MAX_NAME 64
 
-const char *const pins_names[] = { "cgroup_cpu", "process_cpu", "cpu_budget",	"gpu_device",
-				   "gpu_holder", "swap_cgroup", "swap_process", "swap_total",
-				   "losses",	 NULL };
+const char *const pins_names[] = { "cgroup_cpu",   "process_cpu", "cpu_budget",
+				   "gpu_device",   "gpu_holder",  "swap_cgroup",
+				   "swap_process", "swap_total",  "losses",
+				   "delay_budget", NULL };
 
 struct pins {
 	char dir[PATH_MAX];
@@ -216,6 +217,12 @@ int pins_add(struct pins *pins, int map_fd, const char *name)
 	if (r < 0 && pins->error == 0)
 		pins->error = r;
 	return r;
+}
+
+void pins_remove(struct pins *pins, const char *name)
+{
+	if (known(name))
+		(void)remove_one(pins->dir_fd, name);
 }
 
 int pins_error(const struct pins *pins)

@@ -25,6 +25,8 @@ int pins_open(struct pins **out, const char *dir);
 
 /* Pins the map open at map_fd as dir/name. 0, -EINVAL for a name not in pins_names, -errno. */
 int pins_add(struct pins *pins, int map_fd, const char *name);
+/* Removes the pin of a map that is closed before the agent ends. */
+void pins_remove(struct pins *pins, const char *name);
 /* Of the first map that could not be pinned, or 0. */
 int pins_error(const struct pins *pins);
 
