@@ -617,6 +617,7 @@ static void a_lone_task_crosses_between_two_ticks(void **state)
 	volatile uint64_t *ns =
 		mmap(NULL, sizeof(*ns), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct pollfd pollfd = { .fd = cpu_fd(cpu), .events = POLLIN };
+	const struct sched_param first = { .sched_priority = 1 };
 	unsigned int between = 0;
 	struct timespec tick;
 
@@ -639,7 +640,8 @@ static void a_lone_task_crosses_between_two_ticks(void **state)
 		*ns = budget_ns;
 		pid = live_fork("alone", spin_past, (void *)ns);
 		pin_to(pid, last_cpu());
-		assert_int_equal(setpriority(PRIO_PROCESS, (id_t)pid, -20), 0);
+		/* Whoever else is on its CPU would make it switch, and be charged. */
+		assert_int_equal(sched_setscheduler(pid, SCHED_FIFO, &first), 0);
 		/* Asleep: a test that looks again and again makes the task switch. */
 		assert_int_equal(poll(&pollfd, 1, 2000), 1);
 		assert_true(cpu_dispatch(cpu) >= 0);
@@ -651,7 +653,6 @@ static void a_lone_task_crosses_between_two_ticks(void **state)
 		assert_true(heard.last.time_ns + (uint64_t)tick.tv_nsec / 4 > *ns);
 		between += heard.last.running_ns > 0;
 	}
-	/* Whoever else is on its CPU makes it switch, and be charged. */
 	if (between < N * 2 / 3)
 		fail_msg("%u of %u crossings were seen between two ticks", between, N);
 	live_rmdir("alone");
