@@ -156,7 +156,7 @@ static void what_its_guardian_let_go_is_told_by_whoever_comes_next(void **state)
 		if (i > 0)
 			break;
 		agent_start("");
-		event = agent_wait_event("recovered", "hog-yields", 3000);
+		event = agent_wait_event("recovered", "front-first", 3000);
 		assert_non_null(strstr(json_string_value(json_object_get(event, "reason")),
 				       "its guardian let it go"));
 		json_decref(event);

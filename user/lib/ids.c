@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/cleanup.h"
 
 typedef bool (*look_up_fn)(const char *name, uint32_t *id);
@@ -32,12 +33,20 @@ static bool look_up_group(const char *name, uint32_t *id)
 	return group != NULL;
 }
 
+static void answer(look_up_fn look_up, const char *name, pid_t parent, int fd)
+{
+	uint32_t id;
+
+	child_begin(parent, fd);
+	_exit(!look_up(name, &id) || write(fd, &id, sizeof(id)) != sizeof(id));
+}
+
 static int ask(look_up_fn look_up, const char *name, uint32_t *id)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
 	int fds[2];
 	ssize_t n;
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
@@ -47,7 +56,7 @@ static int ask(look_up_fn look_up, const char *name, uint32_t *id)
 	if (pid < 0)
 		return -errno;
 	if (pid == 0)
-		_exit(!look_up(name, id) || write(theirs, id, sizeof(*id)) != sizeof(*id));
+		answer(look_up, name, parent, theirs);
 	/* The end of the file, if it dies without an answer. */
 	closep(&theirs);
 	theirs = -1;

@@ -241,9 +241,22 @@ void pins_close(struct pins *pins)
 	free(pins);
 }
 
+/* A child that the agent forked a moment before it was killed may hold the lock for as long as it
+ * takes to die. */
+static int lock_stale(const char *dir)
+{
+	int fd = lock_dir(dir);
+
+	for (int i = 0; fd == -EBUSY && i < 20; i++) {
+		usleep(10 * 1000);
+		fd = lock_dir(dir);
+	}
+	return fd;
+}
+
 int pins_remove_stale(const char *dir)
 {
-	_cleanup_close_ int fd = lock_dir(dir);
+	_cleanup_close_ int fd = lock_stale(dir);
 	int r;
 
 	if (fd < 0)

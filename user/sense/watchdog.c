@@ -6,11 +6,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <systemd/sd-bus.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/cleanup.h"
 
 #define CALL_TIMEOUT_USEC 500000
@@ -64,11 +64,10 @@ static void ask(const char *const *names, unsigned int count, int fd)
 
 static void run(pid_t parent, const char *const *names, unsigned int count, int fd)
 {
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	child_begin(parent, fd);
 	signal(SIGALRM, SIG_DFL);
 	alarm(WATCHDOG_PATIENCE_S);
-	if (getppid() == parent)
-		ask(names, count, fd);
+	ask(names, count, fd);
 	_exit(0);
 }
 
