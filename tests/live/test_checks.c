@@ -85,8 +85,8 @@ static void waits_for(char *buf, size_t size)
 
 static const char two_units[] = "[workload miner]\nunit = miner.service\n"
 				"[workload batch]\ncgroup = %s/batch-*\n"
-				"[policy p]\nsignal = cpu\naction = freeze\n"
-				"target = miner, batch\n";
+				"[policy p]\nsignal = cpu\nof = %s/front\n"
+				"action = freeze\ntarget = miner, batch\n";
 
 static bool waits_for_nothing(void *unused)
 {

@@ -195,6 +195,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 	gpu_signal_tick(a, now);
 	policies_tick(a, now);
 	holds_retry(a, now);
+	awaited_look(a);
 	agent_schedule(a);
 	return 0;
 }

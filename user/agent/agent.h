@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "agent/awaited.h"
 #include "agent/checks.h"
 #include "agent/spared.h"
 #include "act/act.h"
@@ -188,6 +189,7 @@ struct agent {
 	struct act *act;
 	struct spared spared;
 	struct checks checks;
+	struct awaited awaited;
 	struct pins *pins;
 	struct losses *losses;
 
@@ -332,8 +334,8 @@ void policy_gather_evidence(struct agent *a, struct agent_policy *p);
 /* All policies, with the values of now; the tick. */
 void policies_tick(struct agent *a, uint64_t now_ns);
 /* A cgroup has appeared: those that hold have it held, too, if it is their target. Looks at nothing
- * else, for there may be many of them. */
-void policies_hold_node(struct agent *a, const struct tree_node *node);
+ * else, for there may be many of them. True: some policy does. */
+bool policies_hold_node(struct agent *a, const struct tree_node *node);
 /* By when the next look is due, UINT64_MAX: no need. */
 uint64_t policies_next_ns(const struct agent *a);
 void policy_pause(struct agent *a, struct agent_policy *p, uint64_t until_ns);

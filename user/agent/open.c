@@ -299,6 +299,7 @@ void agent_close(struct agent *a)
 	thrash_signal_free(a);
 	senses_close(a);
 	checks_free(a);
+	awaited_free(a);
 	policies_free(a);
 	workloads_free(a);
 	pins_close(a->pins);

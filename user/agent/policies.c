@@ -119,14 +119,15 @@ static bool targets_path(const struct agent *a, const struct agent_policy *p, co
 	return false;
 }
 
-void policies_hold_node(struct agent *a, const struct tree_node *node)
+bool policies_hold_node(struct agent *a, const struct tree_node *node)
 {
 	char reason[CLAIM_REASON_LEN];
 	struct target target;
+	bool holds = false;
 
 	/* Nearly always: not once for each policy. */
 	if (!workloads_yields(a, node))
-		return;
+		return false;
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
 
@@ -138,7 +139,9 @@ void policies_hold_node(struct agent *a, const struct tree_node *node)
 		target_of_node(&target, node);
 		p->record_ns = 0;
 		(void)hold_begin(a, p, &target, policy_claim_action(p->config), reason);
+		holds = true;
 	}
+	return holds;
 }
 
 static void begin(struct agent *a, struct agent_policy *p, uint64_t now_ns)

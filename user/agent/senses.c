@@ -100,8 +100,8 @@ static void on_news(void *agent, enum tree_news news, struct tree_node *node)
 	workloads_news(a, news, node);
 	/* A target that appears while its policy holds is acted on at once, not at the next tick.
 	 */
-	if (news == TREE_MADE && a->act)
-		policies_hold_node(a, node);
+	if (news == TREE_MADE && a->act && policies_hold_node(a, node))
+		awaited_look(a);
 }
 
 /* `burst`: so often in LISTEN_NS, and then not again before they are over; 0: always. */
