@@ -57,7 +57,11 @@ static const char status_text[] =
 static const char top_text[] =
 	"{\"cgroups\":[{\"path\":\"/background.slice/xmrig.service\",\"id\":4242,"
 	"\"cpu_usec\":12345678,\"cpu_pct\":97.5,\"swapin_pages\":16384,\"swapout_pages\":12,"
-	"\"frozen\":true}],"
+	"\"frozen\":true,\"frozen_pct\":41.7,\"frozen_by\":\"miner-yields\"},"
+	"{\"path\":\"/batch\",\"id\":4243,\"cpu_usec\":0,\"cpu_pct\":0,\"swapin_pages\":0,"
+	"\"swapout_pages\":0,\"frozen\":false,\"frozen_pct\":8.2,\"frozen_by\":\"operator\"},"
+	"{\"path\":\"/idle\",\"id\":4244,\"cpu_usec\":5,\"cpu_pct\":0,\"swapin_pages\":0,"
+	"\"swapout_pages\":0,\"frozen\":false,\"frozen_pct\":0}],"
 	"\"processes\":[{\"pid\":4711,\"start_time\":123456789,\"comm\":\"evil\\u001b[31m\","
 	"\"uid\":1000,\"cgroup\":\"/user.slice\",\"cpu_usec\":1500,\"cpu_pct\":0.25,"
 	"\"swapin_pages\":16384,\"swapout_by_pages\":0,\"footprint_pages\":262144,"

@@ -168,6 +168,7 @@ static void pulse(struct agent *a, uint64_t now)
 	thrash_signal_pulse(a, now);
 	sampler_pulse(a, now);
 	target_use_pulse(a, now);
+	holds_note_held(a, now);
 	if (a->tree)
 		(void)tree_pulse(a->tree);
 	if (a->cpu)

@@ -36,6 +36,7 @@
 #include "sense/tree.h"
 #include "tell/event.h"
 #include "tell/feed.h"
+#include "tell/held.h"
 #include "tell/varlink.h"
 
 /* While something is held or about to be released the loop looks this often, so that a release
@@ -214,6 +215,8 @@ struct agent {
 	struct agent_budget budgets[CULPRIT_CPU_BUDGETS];
 	unsigned int n_budgets; /* none above is in use */
 	struct hold holds[CLAIM_MAX];
+
+	struct held held; /* what was frozen in the last minute */
 
 	struct thrash_watch *thrash; /* signal_thrash.c */
 	struct sampler *sampler;     /* sampler.c */
@@ -451,6 +454,9 @@ struct hold *hold_find(struct agent *a, const struct target *target);
 bool holds_any(const struct agent *a);
 /* Has shadow mode told of something that this policy would hold now? */
 bool holds_shadow(const struct agent *a, const struct agent_policy *p);
+
+/* Brings up to date what was frozen in the last minute; at each pulse, and before it is read. */
+void holds_note_held(struct agent *a, uint64_t now_ns);
 
 /* hold_news.c: the act room tells */
 void holds_news(void *agent, enum act_news news, struct claim *claim);

@@ -40,6 +40,28 @@ static void complete_path(struct agent *a, struct target *process)
 				       sizeof(process->path));
 }
 
+static bool is_held(void *agent, uint64_t cgroup)
+{
+	const struct agent *a = agent;
+	const struct claim *claim = act_find_cgroup(a->act, cgroup);
+
+	return claim && claim->holds;
+}
+
+/* One that is ended is let go without a word of its own, so that it can handle its SIGTERM. */
+void holds_note_held(struct agent *a, uint64_t now_ns)
+{
+	held_check(&a->held, is_held, a, now_ns);
+}
+
+static void note_held(struct agent *a, const struct hold *h, enum event_kind kind)
+{
+	if (kind == EVENT_FROZEN && h->claim)
+		held_begin(&a->held, h->target.cgroup, h->claim->policy, monotonic_ns());
+	else if (kind == EVENT_THAWED || kind == EVENT_EXTERNAL_THAW)
+		held_end(&a->held, h->target.cgroup, monotonic_ns());
+}
+
 /* The event about a hold: who (NULL: the operator), whom, on what evidence. */
 void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy *p,
 	       enum event_kind kind, const char *reason)
@@ -62,6 +84,8 @@ void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy 
 			event.evidence.latency_us =
 				(h->claim->since_ns - h->record_ns) / NSEC_PER_USEC;
 	}
+	if (h->target.kind == TARGET_CGROUP)
+		note_held(a, h, kind);
 	agent_tell(a, &event);
 }
 

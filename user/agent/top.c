@@ -71,23 +71,40 @@ static bool any_swap(const struct swap_use *use)
 	return use->swapin_pages || use->swapout_pages || use->zswapin_pages || use->zeroin_pages;
 }
 
+/* Deeper nests exist nowhere; what is above the deepest of them is left out. */
+#define DEPTH_MAX 64
+
+/* In %; it is frozen with those above it, too. */
+static double frozen_percent(const struct agent *a, const struct tree_node *node, const char **by)
+{
+	uint64_t chain[DEPTH_MAX];
+	unsigned int n = 0;
+
+	for (; node && n < DEPTH_MAX; node = node->parent)
+		chain[n++] = node->id;
+	return 100 * held_share(&a->held, chain, n, monotonic_ns(), by);
+}
+
 static json_t *cgroup_row(struct agent *a, const struct cgroup_sample *c, uint64_t elapsed_ns)
 {
 	const struct tree_node *node = a->tree ? tree_find(a->tree, c->id) : NULL;
 	/* The root has no cgroup.events. */
 	bool frozen = node && node->parent && frozen_now(a, node);
+	const char *by = NULL;
+	double frozen_pct = node ? frozen_percent(a, node, &by) : 0;
 
-	if (!node || (!frozen && c->below.cpu_ns == 0 && !any_swap(&c->below.swap)))
+	if (!node || (!frozen && !by && c->below.cpu_ns == 0 && !any_swap(&c->below.swap)))
 		return NULL;
-	return json_pack("{s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:b}", "path", json_text(node->path),
-			 "id", (json_int_t)c->id, "cpu_usec",
+	return json_pack("{s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:b,s:f,s:s*}", "path",
+			 json_text(node->path), "id", (json_int_t)c->id, "cpu_usec",
 			 (json_int_t)(c->below.cpu_ns / NSEC_PER_USEC), "cpu_kernel_usec",
 			 (json_int_t)(c->below.cpu_kernel_ns / NSEC_PER_USEC), "cpu_pct",
 			 percent(c->below.cpu_ns, c->last_cpu_ns, elapsed_ns), "swapin_pages",
 			 (json_int_t)c->below.swap.swapin_pages, "swapout_pages",
 			 (json_int_t)c->below.swap.swapout_pages, "zswapin_pages",
 			 (json_int_t)c->below.swap.zswapin_pages, "zeroin_pages",
-			 (json_int_t)c->below.swap.zeroin_pages, "frozen", frozen);
+			 (json_int_t)c->below.swap.zeroin_pages, "frozen", frozen, "frozen_pct",
+			 frozen_pct, "frozen_by", by);
 }
 
 static void write_cgroups(struct agent *a, FILE *f, uint64_t elapsed_ns)
@@ -213,6 +230,7 @@ static void answer(struct agent *a, struct varlink_call *call)
 		(void)swap_kernel_use(a->swap, &kernel);
 		(void)swap_total(a->swap, &total);
 	}
+	holds_note_held(a, monotonic_ns());
 	if (f) {
 		fputs("{\"top\":{\"cgroups\":[", f);
 		write_cgroups(a, f, elapsed_ns);

@@ -54,8 +54,8 @@ static unsigned int rank_of(const json_t *object, const char *held)
 	if (held)
 		return 0;
 	/* 0.05 is the least that is printed as something else than 0.0. */
-	if (member_real(object, "cpu_pct") >= 0.05 || member_int(object, "swapin_pages") ||
-	    member_int(object, "churn_pages"))
+	if (member_real(object, "cpu_pct") >= 0.05 || member_real(object, "frozen_pct") > 0 ||
+	    member_int(object, "swapin_pages") || member_int(object, "churn_pages"))
 		return 1;
 	return 2;
 }
@@ -130,10 +130,23 @@ static void print_idle(size_t idle, const char *what)
 		print_line("    … and %zu idle %s (--json has them all)", idle, what);
 }
 
+/* How much of the last minute it was frozen by the agent, and for which policy. */
+static void share_cells(struct table *table, const json_t *cgroup)
+{
+	const char *by = member_text(cgroup, "frozen_by");
+
+	if (*by)
+		table_cell(table, "%.0f", member_real(cgroup, "frozen_pct"));
+	else
+		table_cell(table, "-");
+	table_cell(table, "%s", *by ? by : "-");
+}
+
 static void print_cgroups(const json_t *cgroups, const json_t *frozen, size_t limit, bool colour)
 {
-	static const char *const titles[] = { ">CPU %", ">CPU TIME", ">SWAP-IN", ">SWAP-OUT",
-					      "HELD",	"CGROUP",    NULL };
+	static const char *const titles[] = { ">CPU %",	   ">CPU TIME", ">SWAP-IN",
+					      ">SWAP-OUT", "HELD",	">% OF 1 MIN",
+					      "BY",	   "CGROUP",	NULL };
 	struct table *table = table_new(titles);
 	struct rows list = rows_of(cgroups, frozen);
 	char time[FORMAT_SIZE];
@@ -146,6 +159,7 @@ static void print_cgroups(const json_t *cgroups, const json_t *frozen, size_t li
 		pages_cell(table, c, "swapin_pages");
 		pages_cell(table, c, "swapout_pages");
 		held_cell(table, list.rows[i].held);
+		share_cells(table, c);
 		table_cell(table, "%s", member_text(c, "path"));
 	}
 	table_limit(table, limit);
