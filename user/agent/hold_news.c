@@ -45,7 +45,7 @@ static bool is_held(void *agent, uint64_t cgroup)
 	const struct agent *a = agent;
 	const struct claim *claim = act_find_cgroup(a->act, cgroup);
 
-	return claim && claim->holds;
+	return claim && claim->holds && claim->action != CLAIM_DEMOTE;
 }
 
 /* One that is ended is let go without a word of its own, so that it can handle its SIGTERM. */

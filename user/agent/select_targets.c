@@ -19,6 +19,14 @@ struct selection {
 	unsigned int count;
 };
 
+/* Would holding it change nothing? What only yields to others still runs. */
+static bool is_held_by(const struct hold *h, const struct agent_policy *p)
+{
+	if (!h->shadow && (!h->claim || h->claim->state == CLAIM_EXTERNAL))
+		return false;
+	return h->action != CLAIM_DEMOTE || policy_claim_action(p->config) == CLAIM_DEMOTE;
+}
+
 /* Is it held already, by itself or with a cgroup above it? Or left alone, as somebody wants it? */
 static bool is_settled(struct agent *a, const struct agent_policy *p, const struct tree_node *node)
 {
@@ -28,8 +36,7 @@ static bool is_settled(struct agent *a, const struct agent_policy *p, const stru
 
 		if (!h->used || h->target.kind != TARGET_CGROUP)
 			continue;
-		if ((h->shadow || (h->claim && h->claim->state != CLAIM_EXTERNAL)) &&
-		    cgroup_path_within(node->path, h->target.path))
+		if (is_held_by(h, p) && cgroup_path_within(node->path, h->target.path))
 			return true;
 		if (h->target.cgroup != node->id)
 			continue;
