@@ -46,12 +46,15 @@ static const char status_text[] =
 	"\"senses\":[{\"name\":\"cpu\",\"source\":\"tp_btf/sched_switch\",\"blind\":[]},"
 	"{\"name\":\"swap\",\"source\":\"none\",\"blind\":[\"swap-ins\",\"file refaults\"]}],"
 	"\"policies\":[{\"name\":\"miner-yields\",\"signal\":\"cpu\",\"state\":\"holding\","
-	"\"value\":0.75,\"enter\":0.3,\"leave\":0.1,\"unit\":\"cpus\",\"since\":1700000000000},"
+	"\"value\":0.75,\"enter\":0.3,\"leave\":0.1,\"unit\":\"cpus\",\"since\":1700000000000,"
+	"\"next\":\"waits for others below 0.10 CPUs (now 0.75 CPUs), and then 15 s of that\"},"
 	"{\"name\":\"gpu-wanted\",\"signal\":\"gpu\",\"state\":\"quiet\",\"value\":0,\"enter\":1,"
 	"\"leave\":1,\"unit\":\"holders\",\"since\":1700000000000}],"
 	"\"claims\":[{\"id\":7,\"action\":\"freeze\",\"policy\":\"miner-yields\",\"target\":"
 	"{\"kind\":\"cgroup\",\"path\":\"/background.slice/xmrig.service\",\"id\":4242},"
 	"\"since\":1700000000000,\"reason\":\"others used 0.75 CPUs\"}],"
+	"\"free\":[{\"target\":{\"kind\":\"cgroup\",\"path\":\"/batch\",\"id\":4243},"
+	"\"until\":1700000000000}],"
 	"\"losses\":{\"cpu\":{\"map_full\":0,\"recursion\":3},\"events\":0}}";
 
 static const char top_text[] =
@@ -85,7 +88,8 @@ static const char why_text[] =
 	"\"swapin_pages\":16384,\"churn_pages\":16000,\"weight\":1.0},"
 	"{\"target\":{\"kind\":\"process\",\"pid\":1,\"start_time\":1,\"comm\":\"init\","
 	"\"cgroup\":\"/init.scope\"},\"footprint_pages\":100,\"growth_pages\":0,"
-	"\"swapin_pages\":6,\"churn_pages\":0,\"weight\":1.0,\"refusal\":\"pid 1\"}]}]";
+	"\"swapin_pages\":6,\"churn_pages\":0,\"weight\":1.0,\"refusal\":\"pid 1\"}],\"next\":["
+	"\"policy thrashing waits for calm\",\"policy miner-yields is paused\"]}]";
 
 static const char claim_text[] =
 	"{\"id\":8,\"action\":\"freeze\",\"policy\":\"operator\",\"target\":{\"kind\":\"cgroup\","

@@ -155,8 +155,11 @@ static void status_shows_each_part(void **state)
 	assert_has(r->out, "culpritd 0.1.0  pid 4711  mode enforce  up 2 h 14 min  RSS 4.8 MiB");
 	assert_has(r->out, "cpu    tp_btf/sched_switch  -");
 	assert_has(r->out, "swap   none                 swap-ins; file refaults");
-	assert_has(r->out, "miner-yields  cpu     holding  0.75 CPUs  0.30 CPUs  0.10 CPUs  "
-			   "2023-11-14 22:13:20");
+	assert_has(r->out,
+		   "miner-yields  cpu     holding  0.75 CPUs  0.30 CPUs  0.10 CPUs  "
+		   "2023-11-14 22:13:20\n    waits for others below 0.10 CPUs (now 0.75 CPUs), "
+		   "and then 15 s of that\n");
+	assert_has(r->out, "\nleft alone until 2023-11-14 22:13:20: /batch\n");
 	assert_has(r->out, "    7  freeze  miner-yields  2023-11-14 22:13:20  "
 			   "/background.slice/xmrig.service\n    others used 0.75 CPUs\n");
 	assert_has(r->out, "losses: cpu.recursion 3\n");
@@ -202,6 +205,8 @@ static void why_tells_reason_numbers_candidates_and_undo(void **state)
 	assert_has(r->out, "together  16390 pages swapped in since the agent started");
 	assert_has(r->out, "let go by  the signal is quiet for 15 s\n");
 	assert_has(r->out, "culprit thaw pid:4711");
+	assert_has(r->out, "    now        policy thrashing waits for calm\n"
+			   "               policy miner-yields is paused\n");
 	assert_has(r->out, "pid 1 (init)");
 }
 

@@ -373,6 +373,9 @@ void words_end(const struct agent_policy *p, enum policy_verdict verdict, char *
 void words_undo(const struct agent_policy *p, char *buf, size_t size);
 /* And when it does so at the latest; "" when nothing limits it. */
 void words_latest(const struct agent_policy *p, char *buf, size_t size);
+/* What it waits for, or what it is kept from; "" when it is quiet and nothing keeps it from
+ * beginning. The policy's name goes before it. */
+void words_next(const struct agent_policy *p, char *buf, size_t size);
 /* A time that runs down, in whole seconds or minutes. Returns buf. */
 const char *words_left(uint64_t left_ns, char *buf, size_t size);
 
@@ -485,5 +488,13 @@ void control_thaw(void *agent, struct varlink_call *call, json_t *parameters);
 json_t *report_status(struct agent *a);
 json_t *report_why(struct agent *a, const char *name, bool *known);
 json_t *report_claim(const struct hold *h);
+/* report_next.c: append sentences about what a policy waits for, and about who does not hold this
+ * target and why */
+void report_next_of_policy(const struct agent_policy *p, json_t *next);
+void report_next_of_hold(const struct hold *h, json_t *next);
+/* What is left alone by hand, and until when. */
+json_t *report_free(const struct agent *a);
+/* A time of CLOCK_MONOTONIC that is still to come, as Unix ms. */
+json_int_t report_until_ms(uint64_t until_ns);
 
 #endif

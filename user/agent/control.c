@@ -8,6 +8,7 @@
 #include "agent/agent.h"
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
+#include "lib/units.h"
 #include "tell/json.h"
 
 /* The longest time that a call by hand may ask for: ten years, in ms. */
@@ -102,6 +103,22 @@ static bool is_meant(const struct agent_policy *p, const char *name)
 	return !name || !*name || strcmp(p->config->name, name) == 0;
 }
 
+/* By hand means: by whom, and for how long. name: of one policy; else of all. */
+static void tell_switched(struct agent *a, const struct varlink_call *call, const char *name,
+			  const char *what, const char *how_long, size_t n)
+{
+	struct event event = { .kind = EVENT_CONFIG };
+
+	if (n == 0)
+		return;
+	if (name && *name)
+		snprintf(event.policy, sizeof(event.policy), "%s", name);
+	snprintf(event.reason, sizeof(event.reason), "%s was %s by hand, by user id %u%s",
+		 name && *name ? "the policy" : "every policy", what,
+		 (unsigned int)varlink_uid(call), how_long);
+	agent_tell(a, &event);
+}
+
 static void pause_policy(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	struct agent *a = agent;
@@ -113,6 +130,7 @@ static void pause_policy(void *agent, struct varlink_call *call, json_t *paramet
 		{ "for_ms", VARLINK_INT, false, &for_ms, &timed },
 		{ 0 },
 	};
+	char span[32], how_long[48] = ", until culprit resume";
 	uint64_t until_ns;
 	json_t *names;
 
@@ -128,6 +146,11 @@ static void pause_policy(void *agent, struct varlink_call *call, json_t *paramet
 		policy_pause(a, p, until_ns);
 		json_array_append_new(names, json_text(p->config->name));
 	}
+	if (timed) {
+		units_say_duration((uint64_t)for_ms * NSEC_PER_MSEC, span, sizeof(span));
+		snprintf(how_long, sizeof(how_long), ", for %s", span);
+	}
+	tell_switched(a, call, name, "paused", how_long, json_array_size(names));
 	(void)varlink_reply(call, json_pack("{s:o}", "policies", names));
 }
 
@@ -152,6 +175,7 @@ static void resume_policy(void *agent, struct varlink_call *call, json_t *parame
 		policy_resume(a, p);
 		json_array_append_new(names, json_text(p->config->name));
 	}
+	tell_switched(a, call, name, "resumed", "", json_array_size(names));
 	(void)varlink_reply(call, json_pack("{s:o}", "policies", names));
 }
 

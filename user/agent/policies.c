@@ -203,13 +203,40 @@ void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t
 	agent_schedule(a);
 }
 
-void policies_tick(struct agent *a, uint64_t now_ns)
+/* Of several one event: the queue is shorter than a list of policies may be. */
+static void end_pauses(struct agent *a, uint64_t now_ns)
 {
+	struct event event = { .kind = EVENT_CONFIG };
+	unsigned int n = 0;
+
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
 
-		if (p->paused && p->paused_until_ns && now_ns >= p->paused_until_ns)
-			policy_resume(a, p);
+		if (!p->paused || !p->paused_until_ns || now_ns < p->paused_until_ns)
+			continue;
+		policy_resume(a, p);
+		snprintf(event.policy, sizeof(event.policy), "%s", p->config->name);
+		n++;
+	}
+	if (n == 0)
+		return;
+	if (n > 1)
+		event.policy[0] = '\0';
+	if (n > 1)
+		snprintf(event.reason, sizeof(event.reason),
+			 "the time is over for which %u policies were paused", n);
+	else
+		snprintf(event.reason, sizeof(event.reason),
+			 "the time is over for which the policy was paused");
+	agent_tell(a, &event);
+}
+
+void policies_tick(struct agent *a, uint64_t now_ns)
+{
+	end_pauses(a, now_ns);
+	for (unsigned int i = 0; i < a->n_policies; i++) {
+		struct agent_policy *p = &a->policies[i];
+
 		if (p->paused)
 			continue;
 		/* A crossing wakes us at once; the value read here is for those that hold, and for

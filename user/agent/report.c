@@ -75,21 +75,34 @@ static json_t *waits_for(const struct agent *a, const struct agent_policy *p)
 	return array;
 }
 
+/* NULL: it is not, or until it is resumed. */
+static json_t *paused_until(const struct agent_policy *p)
+{
+	if (!p->paused || !p->paused_until_ns)
+		return NULL;
+	return json_integer(report_until_ms(p->paused_until_ns));
+}
+
 static json_t *policies_array(struct agent *a)
 {
 	json_t *array = json_array();
 
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		const struct agent_policy *p = &a->policies[i];
+		char next[512];
 
-		json_array_append_new(array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I,s:o*}",
+		words_next(p, next, sizeof(next));
+		json_array_append_new(array, json_pack("{s:s,s:s,s:s,s:f,s:f,s:f,s:s,s:I,s:o*,"
+						       "s:o*,s:o*}",
 						       "name", p->config->name, "signal",
 						       policy_signal_name(p->config->signal),
 						       "state", policy_state_name(a, p), "value",
 						       p->value, "enter", p->rule.enter, "leave",
 						       p->rule.leave, "unit", policy_unit_name(p),
 						       "since", (json_int_t)p->since_ms,
-						       "waits_for", waits_for(a, p)));
+						       "waits_for", waits_for(a, p), "next",
+						       *next ? json_text(next) : NULL,
+						       "paused_until", paused_until(p)));
 	}
 	return array;
 }
@@ -158,9 +171,9 @@ json_t *report_status(struct agent *a)
 	add_loss(losses, "log_lines_dropped", "", log_lost());
 	add_loss(losses, "clients_dropped", "", varlink_dropped(a->server));
 	add_loss(losses, "clients_refused", "", varlink_refused(a->server));
-	return json_pack("{s:o,s:o,s:o,s:o,s:o}", "agent", agent_object(a), "senses",
+	return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "agent", agent_object(a), "senses",
 			 senses_array(a), "policies", policies_array(a), "claims", claims_array(a),
-			 "losses", losses);
+			 "free", report_free(a), "losses", losses);
 }
 
 /* --- why ---------------------------------------------------------------------------------------
@@ -211,6 +224,41 @@ static bool asks_hold(const struct question *q, const struct hold *h)
 		if (h->holders[i].policy == q->policy)
 			return true;
 	return !q->policy && asks_target(q, &h->target);
+}
+
+static bool holds_what_is_asked(const struct agent *a, const struct question *q,
+				const struct agent_policy *p)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		if (a->holds[i].used && hold_holder_index(&a->holds[i], p) >= 0 &&
+		    asks_target(q, &a->holds[i].target))
+			return true;
+	return false;
+}
+
+static bool asks_workload(const struct question *q, const struct agent_workload *w)
+{
+	const struct pattern *pattern = &w->config->pattern;
+	const char *path = q->pid ? q->path : q->name;
+
+	if (q->workload)
+		return q->workload == w;
+	if (path[0] == '/')
+		return workload_contains(w, path);
+	return !q->pid && strncmp(path, "unit:", 5) == 0 && pattern->kind == PATTERN_UNIT &&
+	       strcmp(pattern->text, path + 5) == 0;
+}
+
+/* Is it about this policy, or about something that this policy may hold? */
+static bool asks_policy(const struct agent *a, const struct question *q,
+			const struct agent_policy *p)
+{
+	if (q->policy)
+		return q->policy == p;
+	for (unsigned int t = 0; t < p->config->n_targets; t++)
+		if (asks_workload(q, &a->workloads[p->config->targets[t]]))
+			return true;
+	return holds_what_is_asked(a, q, p);
 }
 
 static void say_operator(const struct hold *h, char *text, size_t size)
@@ -310,8 +358,11 @@ static void find_events(struct agent *a, const struct question *q, json_t *event
 static json_t *answer(struct agent *a, const struct question *q)
 {
 	json_t *events = json_array(), *undo = json_array(), *candidates = json_array();
-	json_t *target = NULL;
+	json_t *target = NULL, *next = json_array();
 
+	for (unsigned int i = 0; i < a->n_policies; i++)
+		if (asks_policy(a, q, &a->policies[i]))
+			report_next_of_policy(&a->policies[i], next);
 	find_events(a, q, events, candidates, &target);
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
 		const struct hold *h = &a->holds[i];
@@ -320,11 +371,12 @@ static json_t *answer(struct agent *a, const struct question *q)
 			continue;
 		if (h->claim)
 			say_undo(h, undo);
+		report_next_of_hold(h, next);
 		if (!target)
 			target = target_to_json(&h->target);
 	}
-	return json_pack("{s:o*,s:o,s:o,s:o}", "target", target, "events", events, "undo", undo,
-			 "candidates", candidates);
+	return json_pack("{s:o*,s:o,s:o,s:o,s:o}", "target", target, "events", events, "undo", undo,
+			 "candidates", candidates, "next", next);
 }
 
 static json_t *answer_held(struct agent *a)
@@ -373,7 +425,8 @@ json_t *report_why(struct agent *a, const char *name, bool *known)
 		q.policy = policy_find(a, name);
 	one = answer(a, &q);
 	*known = q.workload || q.policy || json_array_size(json_object_get(one, "events")) > 0 ||
-		 json_array_size(json_object_get(one, "undo")) > 0;
+		 json_array_size(json_object_get(one, "undo")) > 0 ||
+		 json_array_size(json_object_get(one, "next")) > 0;
 	array = json_array();
 	json_array_append_new(array, one);
 	return array;

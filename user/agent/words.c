@@ -176,6 +176,74 @@ void words_latest(const struct agent_policy *p, char *buf, size_t size)
 			 words_left(end > now ? end - now : 0, time, sizeof(time)));
 }
 
+/* While it is held: what is between now and the release. */
+static void next_of_held(const struct agent_policy *p, uint64_t now_ns, char *buf, size_t size)
+{
+	bool grace = p->state.phase == POLICY_GRACE;
+	uint64_t left =
+		p->rule.grace_ns > p->state.quiet_ns ? p->rule.grace_ns - p->state.quiet_ns : 0;
+	char what[256], now[64], time[DURATION_SIZE];
+	size_t used;
+
+	quiet(p, what, sizeof(what));
+	value_now(p, now, sizeof(now));
+	if (grace && p->state.below)
+		snprintf(buf, size, "lets go in %.1f s with %s until then (now %s)",
+			 (double)left / (double)NSEC_PER_SEC, what, now);
+	else if (grace)
+		snprintf(buf, size,
+			 "waits for %s (now %s): above that, the grace time stands still with %.1f "
+			 "s to go",
+			 what, now, (double)left / (double)NSEC_PER_SEC);
+	else
+		snprintf(buf, size, "waits for %s (now %s), and then %s of that (grace)", what, now,
+			 duration(p->rule.grace_ns, time));
+	used = strlen(buf);
+	if (p->rule.max_hold_ns) {
+		uint64_t end = p->state.held_since_ns + p->rule.max_hold_ns;
+
+		snprintf(buf + used, size - used, "; lets go in %s at the latest (max_hold)",
+			 words_left(end > now_ns ? end - now_ns : 0, time, sizeof(time)));
+	}
+}
+
+/* While nothing is: why it does not begin although the value may be at enter. */
+static void next_of_quiet(const struct agent_policy *p, uint64_t now_ns, char *buf, size_t size)
+{
+	uint64_t may_begin = p->state.released_ns + p->rule.min_run_ns;
+	char what[256], now[64], time[DURATION_SIZE];
+
+	quiet(p, what, sizeof(what));
+	value_now(p, now, sizeof(now));
+	if (p->state.must_be_quiet)
+		snprintf(buf, size,
+			 "was ended by max_hold or by hand, and does not begin again before it has "
+			 "seen %s (now %s)",
+			 what, now);
+	else if (p->state.released_ns && p->rule.min_run_ns && may_begin > now_ns)
+		snprintf(buf, size, "min_run keeps its target running for %s more%s",
+			 words_left(may_begin - now_ns, time, sizeof(time)),
+			 p->state.above ? ", then it begins again" : "");
+}
+
+void words_next(const struct agent_policy *p, char *buf, size_t size)
+{
+	uint64_t now = monotonic_ns();
+	char time[DURATION_SIZE];
+
+	*buf = '\0';
+	if (p->paused && !p->paused_until_ns)
+		snprintf(buf, size, "is paused until culprit resume");
+	else if (p->paused)
+		snprintf(buf, size, "is paused for %s more",
+			 words_left(p->paused_until_ns > now ? p->paused_until_ns - now : 0, time,
+				    sizeof(time)));
+	else if (policy_holds(p))
+		next_of_held(p, now, buf, size);
+	else
+		next_of_quiet(p, now, buf, size);
+}
+
 const char *hold_error_text(int error)
 {
 	switch (-error) {

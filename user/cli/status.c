@@ -107,6 +107,8 @@ static void print_policies(const json_t *policies, bool colour)
 		value_cell(table, policy, "leave");
 		table_cell(table, "%s", format_time(since, member_int(policy, "since")));
 		note_waiting(table, policy);
+		if (member_text(policy, "next")[0])
+			table_note(table, "%s", member_text(policy, "next"));
 	}
 	puts(i ? "" : "\npolicies: none; see culprit.conf(5)");
 	table_print(table, colour);
@@ -140,6 +142,20 @@ static void print_claims(const json_t *claims, bool colour)
 	}
 	puts(i ? "" : "\nclaims: none");
 	table_print(table, colour);
+}
+
+/* By hand: culprit thaw --for. */
+static void print_free(const json_t *free)
+{
+	char target[TARGET_SIZE], until[FORMAT_SIZE];
+	const json_t *one;
+	size_t i;
+
+	if (json_array_size(free) > 0)
+		putchar('\n');
+	json_array_foreach (free, i, one)
+		print_line("left alone until %s: %s", format_time(until, member_int(one, "until")),
+			   format_target(target, sizeof(target), json_object_get(one, "target")));
 }
 
 /* What a loss means, or NULL: the list is of what the kernel's programs could not record. */
@@ -191,6 +207,7 @@ enum cli_status verb_status(const struct cli *cli)
 		print_senses(json_object_get(status, "senses"), cli->colour);
 		print_policies(json_object_get(status, "policies"), cli->colour);
 		print_claims(json_object_get(status, "claims"), cli->colour);
+		print_free(json_object_get(status, "free"));
 		putchar('\n');
 		if (print_losses(json_object_get(status, "losses"), "", 0) == 0)
 			puts("losses: none");

@@ -35,7 +35,10 @@ static void print_event_of(const json_t *event, json_int_t until)
 		   json_is_true(json_object_get(event, "shadow")) ? "would have been " : "", kind,
 		   since ? "since" : "at", format_time(time, ts), until ? "for " : "",
 		   format_duration(span, end > ts ? end - ts : 0), since || until ? "" : " ago",
-		   policy[0] ? " by policy " : "", policy);
+		   !policy[0]			 ? ""
+		   : strcmp(kind, "config") == 0 ? " of policy "
+						 : " by policy ",
+		   policy);
 	print_line("    because   %s", member_text(event, "reason"));
 }
 
@@ -127,7 +130,7 @@ static void print_candidates(const json_t *candidates, bool colour)
 static void print_why(const json_t *why, const char *asked, bool colour)
 {
 	const json_t *target = json_object_get(why, "target");
-	const json_t *events = json_object_get(why, "events"), *undo;
+	const json_t *events = json_object_get(why, "events"), *undo, *next;
 	const char *cgroup = member_text(target, "cgroup");
 	char name[TARGET_SIZE];
 	size_t i;
@@ -139,6 +142,9 @@ static void print_why(const json_t *why, const char *asked, bool colour)
 	json_array_foreach (json_object_get(why, "undo"), i, undo)
 		print_line("    %s  %s", i ? "      or" : "let go by",
 			   json_is_string(undo) ? json_string_value(undo) : "?");
+	json_array_foreach (json_object_get(why, "next"), i, next)
+		print_line("    %s  %s", i ? "         " : "now      ",
+			   json_is_string(next) ? json_string_value(next) : "?");
 	print_candidates(json_object_get(why, "candidates"), colour);
 }
 
