@@ -73,6 +73,10 @@ int crowding_wakes(void *crowding)
 	const struct crowding *c = crowding;
 
 	settle(c);
+	if (c->account) {
+		c->account->begun = true;
+		usleep(200 * 1000);
+	}
 	for (unsigned int i = 0; i < c->wakes; i++)
 		nanosleep(&pause, NULL);
 	return end(c);

@@ -8,8 +8,9 @@
 
 /* The kernel's account of a load, from when it was on its CPU until it ended. */
 struct crowding_account {
-	uint64_t waited_ns; /* on a run queue, woken or preempted (sched_info) */
-	uint64_t preempted; /* times */
+	uint64_t waited_ns;  /* on a run queue, woken or preempted (sched_info) */
+	uint64_t preempted;  /* times */
+	volatile bool begun; /* it is on its CPU, and sleeps for another 200 ms */
 };
 
 struct crowding {

@@ -153,7 +153,8 @@ static void it_is_gone_when_it_is_closed(void **state)
 	struct delay_sense *delay;
 
 	(void)state;
-	assert_int_equal(loaded_programs(), 0);
+	/* The kernel takes its time with what was closed a moment ago. */
+	assert_true(live_until(none_loaded, NULL, 3000));
 	delay = open_sense(&heard);
 	assert_int_equal(loaded_programs(), 3);
 	assert_string_equal(delay_status(delay)->source, delay_sources[0]);
@@ -210,6 +211,11 @@ static void what_it_cannot_do_is_refused(void **state)
 
 /* --- what is counted -------------------------------------------------------------------------- */
 
+static bool has_begun(void *account)
+{
+	return ((struct crowding_account *)account)->begun;
+}
+
 /* The kernel's own account: what a task that is never preempted has waited is what it waited when
  * it was woken. */
 static void waits_are_as_long_as_the_kernel_says(void **state)
@@ -217,8 +223,8 @@ static void waits_are_as_long_as_the_kernel_says(void **state)
 	struct heard heard = { 0 };
 	_cleanup_delay_ struct delay_sense *delay = open_sense(&heard);
 	uint64_t cgroup = live_cgroup("front");
-	struct crowding crowding = { .wakes = 400, .nice = 10, .batch = true };
-	struct culprit_delay_cgroup_waits waits;
+	struct crowding crowding = { .wakes = 400, .nice = 19, .batch = true };
+	struct culprit_delay_cgroup_waits waits, before;
 	struct crowding_account *account = crowding_account(&crowding);
 	pid_t hog, front;
 	uint64_t apart;
@@ -229,19 +235,22 @@ static void waits_are_as_long_as_the_kernel_says(void **state)
 	live_cgroup("hogs");
 	hog = live_fork("hogs", crowding_spins, &(struct crowding){ 0 });
 	front = live_fork("front", crowding_wakes, &crowding);
+	assert_true(live_until(has_begun, account, 10000));
+	before = waits_of(delay, cgroup);
 	assert_int_equal(live_wait(front), 0);
 	live_kill(hog);
 	waits = waits_of(delay, cgroup);
-	/* Each program that was not run takes a wait away; and it is woken when it is born, and by
-	 * whatever else befalls it. */
+	waits.woken -= before.woken;
+	waits.waited_ns -= before.waited_ns;
+	/* Each program that was not run takes a wait away. */
 	assert_in_range(waits.woken, 390, 440);
 	apart = waits.waited_ns > account->waited_ns ? waits.waited_ns - account->waited_ns
 						     : account->waited_ns - waits.waited_ns;
 	printf("waits: %llu, ours %.3f ms, the kernel's %.3f ms (preempted %llu times)\n",
 	       (unsigned long long)waits.woken, (double)waits.waited_ns / 1e6,
 	       (double)account->waited_ns / 1e6, (unsigned long long)account->preempted);
-	assert_true(account->waited_ns > 50 * MS);
-	assert_true(apart < account->waited_ns / 50);
+	assert_true(account->waited_ns > 20 * MS);
+	assert_true(apart < account->waited_ns / 25);
 }
 
 static void who_is_preempted_was_not_woken(void **state)
@@ -357,13 +366,14 @@ static void a_crossing_names_who_waited_and_who_ran(void **state)
 	struct heard heard = { 0 };
 	_cleanup_delay_ struct delay_sense *delay = open_sense(&heard);
 	uint64_t cgroup = live_cgroup("front"), hogs = live_cgroup("hogs");
-	struct crowding crowding = { .wakes = 1000000, .nice = 10, .batch = true };
-	pid_t hog, front;
+	struct crowding crowding = { .wakes = 1000000, .nice = 19, .batch = true };
+	pid_t hog[2], front;
 
 	(void)state;
 	set_budget(delay, 0, 1000 * MS, MS);
 	watch(delay, cgroup, 0);
-	hog = live_fork("hogs", crowding_spins, &(struct crowding){ 0 });
+	for (int i = 0; i < 2; i++)
+		hog[i] = live_fork("hogs", crowding_spins, &(struct crowding){ .nice = -20 });
 	front = live_fork("front", crowding_wakes, &crowding);
 	assert_true(crosses(delay, &heard, 1, 5000));
 	assert_int_equal(heard.last.budget, 0);
@@ -375,13 +385,15 @@ static void a_crossing_names_who_waited_and_who_ran(void **state)
 	/* One, and then it is disarmed. */
 	assert_false(crosses(delay, &heard, 2, 100));
 	/* What the rest of the machine runs there may be the first to be named. */
-	for (int i = 0; i < 50 && heard.last.runner.tgid != (uint32_t)hog; i++) {
+	for (int i = 0; i < 3000 && heard.last.runner.cgroup != hogs; i++) {
 		assert_int_equal(delay_arm(delay, 0, true), 0);
 		assert_true(crosses(delay, &heard, heard.crossings + 1, 5000));
 	}
-	assert_int_equal(heard.last.runner.tgid, hog);
 	assert_int_equal(heard.last.runner.cgroup, hogs);
-	live_kill(hog);
+	assert_true(heard.last.runner.tgid == (uint32_t)hog[0] ||
+		    heard.last.runner.tgid == (uint32_t)hog[1]);
+	for (int i = 0; i < 2; i++)
+		live_kill(hog[i]);
 	live_kill(front);
 }
 

@@ -102,6 +102,8 @@ static void numbers_read_well(void **state)
 	assert_string_equal(format_cpu_time(buf, 12345678), "12.35 s");
 	assert_string_equal(format_value(buf, 0.155, "share"), "15.5 %");
 	assert_string_equal(format_value(buf, 0.3, "cpus"), "0.30 CPUs");
+	assert_string_equal(format_value(buf, 3.14, "ms"), "3.1 ms");
+	assert_string_equal(format_value(buf, 0.667, "ms"), "0.67 ms");
 	assert_string_equal(format_value(buf, 12345, "pages/s"), "12345 pages/s");
 	assert_string_equal(format_time(buf, 0), "-");
 }

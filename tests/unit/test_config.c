@@ -212,6 +212,24 @@ static void which_of_several_targets_comes_first_is_read(void **state)
 	assert_int_equal(c->policies[3].select, SELECT_ALL);
 }
 
+static void delays_have_limits_in_milliseconds(void **state)
+{
+	const struct config *c = fixture_config(
+		*state, MINER "[policy p]\nsignal=cpu\nmetric = delay\nof = /web\nenter = 1.5ms\n"
+			      "action=freeze\ntarget=miner\n"
+			      "[policy q]\nsignal=cpu\nmetric = delay\nenter = 1s\nleave = 1s\n"
+			      "action=freeze\ntarget=miner\n"
+			      "[policy r]\nsignal=cpu\naction=freeze\ntarget=miner\n");
+
+	assert_int_equal(c->policies[0].metric, METRIC_DELAY);
+	assert_int_equal(c->policies[0].unit, UNIT_MS);
+	assert_true(near(c->policies[0].enter, 1.5) && near(c->policies[0].leave, 0.5));
+	assert_true(c->policies[1].enter == 1000 && c->policies[1].leave == 1000);
+	assert_true(c->policies[1].of_others);
+	assert_int_equal(c->policies[2].metric, METRIC_USE);
+	assert_int_equal(c->policies[2].unit, UNIT_CPUS);
+}
+
 static void keys_of_later_features_may_be_set_to_their_defaults(void **state)
 {
 	(void)fixture_config(*state, MINER "[policy p]\nsignal=cpu\naction=freeze\ntarget=miner\n"
@@ -397,6 +415,7 @@ int main(void)
 		FIXTURE_TEST(a_thrash_policy_lets_its_offender_go_after_an_hour),
 		FIXTURE_TEST(a_policy_may_stand_before_its_workload_and_have_several),
 		FIXTURE_TEST(which_of_several_targets_comes_first_is_read),
+		FIXTURE_TEST(delays_have_limits_in_milliseconds),
 		FIXTURE_TEST(keys_of_later_features_may_be_set_to_their_defaults),
 		FIXTURE_TEST(comments_and_blanks_are_left_out),
 		FIXTURE_TEST(line_ends_of_other_systems_are_taken),

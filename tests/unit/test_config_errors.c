@@ -142,7 +142,7 @@ static void thresholds_need_units_and_sense(void **state)
 	       { POLICY "enter = 101%\n", "7: enter = '101%' is more than there is" },
 	       { POLICY "enter = nan%\n", "7: enter = 'nan%' is not a share" },
 	       { POLICY "enter = 1e1%\n", "7: enter = '1e1%' has an unknown unit" },
-	       { POLICY "enter = 15ms\n", "7: enter = '15ms' has an unknown unit" },
+	       { POLICY "enter = 15ms\n", "7: enter = '15ms' is a time, and CPU time" },
 	       { POLICY "enter = 15%\nleave = 16%\n", "8: leave = '16%' is above enter" },
 	       { POLICY "leave = 0.61cpu\n", "7: leave = '0.61cpu' is above enter" },
 	       { POLICY "leave = 0%\n", "7: leave = '0%' would never be left" },
@@ -336,7 +336,6 @@ static void what_comes_later_is_refused_and_not_ignored(void **state)
 		 "4: 'signal = pressure' is not supported yet" },
 	       { POLICY "select = lowest-priority\n",
 		 "7: 'select = lowest-priority' is not supported yet" },
-	       { POLICY "metric = delay\nenter = 250ms\n", "7: 'metric = delay' is not supported" },
 	       { POLICY "escalate = terminate:10m, kill:11m\n",
 		 "7: 'escalate = terminate:10m, kill:11m' is not supported yet" },
 	       { POLICY "notify = root\n", "7: 'notify = root' is not supported yet" },
@@ -514,6 +513,33 @@ static void too_many_sections_or_keys_are_told_once(void **state)
 	assert_true(fixture_said(f, "culprit.conf:258: more than 256 keys"));
 }
 
+/* CPU time is measured in shares, waits for a CPU in time. */
+static void limits_of_the_other_metric_are_told(void **state)
+{
+	EXPECT(state,
+	       { POLICY "enter = 2ms\n", "7: enter = '2ms' is a time, and CPU time is measured as "
+					 "a share; write 15% or 0.5cpu, or add metric = delay" },
+	       { POLICY "metric = use\nenter = 15%\nleave = 1ms\n", "9: leave = '1ms' is a time" },
+	       { POLICY "metric = delay\nenter = 15%\n",
+		 "8: enter = '15%' is a share, and with metric = delay a time is due; write 2ms, "
+		 "or "
+		 "remove metric" },
+	       { POLICY "metric = delay\nenter = 2ms\nleave = 0.1cpu\n",
+		 "9: leave = '0.1cpu' is a share" },
+	       { POLICY "metric = delay\nenter = 2\n", "8: enter = '2' has no unit" },
+	       { POLICY "metric = delay\nenter = 0\n", "8: enter = '0' would hold for ever" },
+	       { POLICY "metric = delay\nenter = 0ms\n", "8: enter = '0ms' would hold for ever" },
+	       { POLICY "metric = delay\nenter = 2ms\nleave = 0\n",
+		 "9: leave = '0' would never be left" },
+	       { POLICY "metric = delay\nenter = 2ms\nleave = 3ms\n",
+		 "9: leave = '3ms' is above enter" },
+	       { POLICY "metric = delay\n", "3: policy p has no enter; add enter = 2ms" },
+	       { POLICY "metric = wait\nenter = 2ms\n", "7: metric = 'wait'" },
+	       { "[policy p]\nsignal = thrash\nmetric = delay\naction = freeze\n"
+		 "target = offender\n",
+		 "3: metric goes with signal = cpu only" });
+}
+
 /* What the senses have no room for would otherwise be dropped without a word. */
 static void more_than_the_senses_have_room_for_is_told_with_its_line(void **state)
 {
@@ -545,6 +571,20 @@ static void more_than_the_senses_have_room_for_is_told_with_its_line(void **stat
 	assert_int_equal(fixture_load_text(f, text), -EINVAL);
 	assert_true(fixture_said(f, "culprit.conf:5123: policy q is one too many: there is room "
 				    "for 1024 different combinations"));
+	/* Budgets of delays have their own room, and are different where their limits are. */
+	for (int i = 0; i < 64; i++)
+		p += sprintf(p,
+			     "[policy d%d]\nsignal = cpu\nmetric = delay\nenter = %dms\n"
+			     "action = freeze\ntarget = miner\n",
+			     i, i + 1);
+	p += sprintf(p, "[policy e]\nsignal = cpu\nmetric = delay\nenter = 7ms\n"
+			"action = freeze\ntarget = miner\n");
+	(void)fixture_config(f, text);
+	sprintf(p, "[policy f]\nsignal = cpu\nmetric = delay\nenter = 7ms\nleave = 1ms\n"
+		   "action = freeze\ntarget = miner\n");
+	assert_int_equal(fixture_load_text(f, text), -EINVAL);
+	assert_true(fixture_said(f, "policy f is one too many: there is room for 64 different "
+				    "combinations"));
 }
 
 static void a_long_only_is_told(void **state)
@@ -603,6 +643,7 @@ int main(void)
 		FIXTURE_TEST(what_root_alone_may_read_is_told_to_others),
 		FIXTURE_TEST(a_huge_file_is_refused),
 		FIXTURE_TEST(too_many_sections_or_keys_are_told_once),
+		FIXTURE_TEST(limits_of_the_other_metric_are_told),
 		FIXTURE_TEST(more_than_the_senses_have_room_for_is_told_with_its_line),
 		FIXTURE_TEST(a_long_only_is_told),
 		FIXTURE_TEST(messages_are_one_clean_line),

@@ -209,6 +209,38 @@ static void an_event_survives_packing(void **state)
 	assert_true(event_pack(packed, full(60)) < 1040);
 }
 
+/* Who waited is part of a decision about delays, and of no other. */
+static void a_wait_is_kept_and_told(void **state)
+{
+	unsigned char packed[EVENT_PACKED_MAX];
+	struct event out, *in = simple(1);
+	struct event_evidence *e = &in->evidence;
+	json_t *told;
+
+	(void)state;
+	in->has_evidence = true;
+	e->signal = "cpu";
+	e->unit = "ms";
+	e->value = 3.1;
+	told = json_object_get(event_to_json(in), "evidence");
+	assert_null(json_object_get(told, "waiter"));
+	e->has_waiter = true;
+	fill_target(&e->waiter, 1, 40);
+	e->wait_usec = 5200;
+	e->wakeups = 1000;
+	e->late_wakeups = 51;
+	(void)event_pack(packed, in);
+	event_unpack(&out, packed);
+	assert_memory_equal(&out, in, sizeof(out));
+	told = json_object_get(event_to_json(&out), "evidence");
+	assert_string_equal(json_string_value(json_object_get(told, "unit")), "ms");
+	assert_int_equal(json_integer_value(json_object_get(told, "wait_usec")), 5200);
+	assert_int_equal(json_integer_value(json_object_get(told, "wakeups")), 1000);
+	assert_int_equal(json_integer_value(json_object_get(told, "late_wakeups")), 51);
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(told, "waiter"), "pid")), 4001);
+}
+
 static void hear(void *user, json_t *event)
 {
 	snprintf(user, 64, "%s", text_of(event, "reason"));
@@ -431,6 +463,7 @@ int main(void)
 		with_events(long_paths_push_out_the_oldest_only),
 		with_events(since_finds_the_first_that_is_not_older),
 		with_events(an_event_survives_packing),
+		with_events(a_wait_is_kept_and_told),
 		with_events(the_listener_hears_each_flushed_event),
 		cmocka_unit_test(a_decision_has_the_documented_form),
 		cmocka_unit_test(what_an_event_does_not_have_is_absent),

@@ -28,6 +28,7 @@
 #include "lib/clock.h"
 #include "sense/census.h"
 #include "sense/cpu.h"
+#include "sense/delay.h"
 #include "sense/gpu.h"
 #include "sense/losses.h"
 #include "sense/pins.h"
@@ -80,6 +81,7 @@ enum sense_id {
 	SENSE_SWAP,
 	SENSE_CENSUS,
 	SENSE_TREE,
+	SENSE_DELAY,
 	SENSES
 };
 
@@ -90,6 +92,13 @@ struct agent_workload {
 	unsigned int n_nodes, cap_nodes;
 	bool yields;   /* some policy acts on it */
 	bool compared; /* some policy compares by use what it names */
+};
+
+/* What the record of a crossed delay says. */
+struct delay_evidence {
+	struct target waiter;
+	uint64_t wait_ns; /* 0: there was no record */
+	uint64_t woken, late;
 };
 
 struct agent_policy {
@@ -103,12 +112,14 @@ struct agent_policy {
 	uint64_t paused_until_ns; /* 0: until resumed */
 	bool waits;		  /* told: none of its targets is there */
 	uint64_t waits_told_ns;
-	int budget; /* cpu: index of its budget, else -1 */
+	int budget; /* CPU time: index of its budget, else -1 */
+	int delay;  /* waits for a CPU: index of its budget, else -1 */
 	bool deaf;  /* cpu: its budget is not armed for it */
 	/* What the sense's last record said, for the event that may follow from it. */
 	uint64_t record_ns; /* CLOCK_MONOTONIC in the kernel; 0: no record, the tick saw it */
 	bool has_offender;
 	struct target offender;
+	struct delay_evidence waited;
 	char device[CULPRIT_GPU_PATH_LEN];
 	uint64_t devices;     /* gpu: which of the sense's devices are meant, by index */
 	uint64_t hold_due_ns; /* gpu: when `hold` is over for the next holder; 0: for none */
@@ -118,7 +129,8 @@ struct agent_policy {
 	struct event_evidence evidence; /* of the last beginning */
 };
 
-/* A budget of the cpu sense: one watched set and window, shared by the policies that name both. */
+/* A budget of the cpu or the delay sense: one watched set and window (of delays, and one pair of
+ * limits), shared by the policies that name the same. */
 struct agent_budget {
 	bool used;
 	bool was_used; /* by the configuration before */
@@ -127,6 +139,7 @@ struct agent_budget {
 	const struct pattern *of; /* when not others; the configuration's */
 	uint64_t left_out;	  /* struct policy_config's */
 	uint64_t window_ns;
+	uint64_t enter_ns, leave_ns; /* of delays */
 };
 
 struct holder {
@@ -199,7 +212,10 @@ struct agent {
 	struct cpu_sense *cpu;
 	struct gpu_sense *gpu;
 	struct swap_sense *swap;
-	struct sense_status missing[SENSES]; /* of those that could not be opened */
+	struct delay_sense *delay; /* NULL also when no policy needs it */
+	sd_event_source *delay_source;
+	uint64_t delay_missed;		     /* by those that were closed */
+	struct sense_status missing[SENSES]; /* of those that could not be opened, or are off */
 
 	struct events *events;
 	struct feed *feed;
@@ -214,6 +230,8 @@ struct agent {
 	unsigned int n_policies;
 	struct agent_budget budgets[CULPRIT_CPU_BUDGETS];
 	unsigned int n_budgets; /* none above is in use */
+	struct agent_budget delays[CULPRIT_DELAY_BUDGETS];
+	unsigned int n_delays;
 	struct hold holds[CLAIM_MAX];
 
 	struct held held; /* what was frozen in the last minute */
@@ -299,6 +317,7 @@ bool permission_to_load(void); /* that, and load BPF programs */
 /* Has this sense a source of that name? If not, `hint` says which names there are. */
 bool senses_known(const char *sense, const char *source, char *hint, size_t size);
 int senses_open(struct agent *a);
+struct sense_options senses_options(struct agent *a, enum sense_id id);
 void senses_close(struct agent *a);
 /* Tells the senses which process is the guardian now: it is no evidence against anyone. */
 void senses_guardian(struct agent *a);
@@ -384,6 +403,24 @@ void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossin
 double cpu_signal_value(struct agent *a, struct agent_policy *p);
 void cpu_signal_build(struct agent *a);
 void cpu_signal_arm(struct agent *a, unsigned int budget);
+/* Does the budget sum what the policy watches, over its window? */
+bool budget_is_for(const struct agent_budget *b, const struct policy_config *p);
+/* The task of a record as a target; its path is left to be found. */
+void target_of_task(struct target *target, const struct culprit_task *task);
+
+/* signal_delay.c: signal = cpu with metric = delay */
+void delay_signal_crossing(void *agent, const struct culprit_delay_crossing *crossing);
+double delay_signal_value(struct agent *a, struct agent_policy *p);
+/* Loads the sense if some policy needs it, else closes it; before the cgroups are sorted in. What
+ * follows is for when they are. */
+void delay_signal_build(struct agent *a);
+void delay_signal_start(struct agent *a);
+/* Attaches it only while a policy that needs it is active. After a policy was paused or resumed. */
+void delay_signal_want(struct agent *a);
+void delay_signal_arm(struct agent *a, unsigned int budget);
+void delay_signal_close(struct agent *a);
+/* For --support: loads and attaches it as if there were such a policy. */
+void delay_signal_try(struct agent *a);
 
 /* signal_gpu.c */
 void gpu_signal_change(void *agent, const struct gpu_change *change);

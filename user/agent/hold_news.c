@@ -79,6 +79,8 @@ void hold_tell(struct agent *a, const struct hold *h, const struct agent_policy 
 		event.offender = p->offender;
 		if (event.has_offender && event.offender.kind == TARGET_PROCESS)
 			complete_path(a, &event.offender);
+		if (event.evidence.has_waiter)
+			complete_path(a, &event.evidence.waiter);
 		if (kind == hold_begun_kind(h->action) && h->claim && h->record_ns &&
 		    h->claim->since_ns > h->record_ns)
 			event.evidence.latency_us =

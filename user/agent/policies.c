@@ -29,7 +29,7 @@ const char *policy_unit_name(const struct agent_policy *p)
 {
 	switch (p->config->signal) {
 	case SIGNAL_CPU:
-		return "cpus";
+		return p->config->metric == METRIC_DELAY ? "ms" : "cpus";
 	case SIGNAL_GPU:
 		return "holders";
 	default:
@@ -41,7 +41,8 @@ static double value_of(struct agent *a, struct agent_policy *p)
 {
 	switch (p->config->signal) {
 	case SIGNAL_CPU:
-		return cpu_signal_value(a, p);
+		return p->config->metric == METRIC_DELAY ? delay_signal_value(a, p)
+							 : cpu_signal_value(a, p);
 	case SIGNAL_GPU:
 		return gpu_signal_value(a, p);
 	case SIGNAL_THRASH:
@@ -81,6 +82,11 @@ void policy_gather_evidence(struct agent *a, struct agent_policy *p)
 		.leave = p->rule.leave,
 		.unit = policy_unit_name(p),
 		.window_ms = p->config->window_ns / NSEC_PER_MSEC,
+		.has_waiter = p->waited.wait_ns > 0,
+		.waiter = p->waited.waiter,
+		.wait_usec = p->waited.wait_ns / NSEC_PER_USEC,
+		.wakeups = p->waited.woken,
+		.late_wakeups = p->waited.late,
 	};
 	snprintf(p->evidence.device, sizeof(p->evidence.device), "%s", p->device);
 }
@@ -159,15 +165,26 @@ static void release(struct agent *a, struct agent_policy *p, const char *why)
 {
 	p->since_ms = unix_ms();
 	p->has_offender = false;
+	p->waited.wait_ns = 0;
 	p->told_nobody = false;
 	holds_release(a, p, why);
+}
+
+static void arm(struct agent *a, const struct agent_policy *p)
+{
+	if (p->budget >= 0)
+		cpu_signal_arm(a, (unsigned int)p->budget);
+	else if (p->delay >= 0)
+		delay_signal_arm(a, (unsigned int)p->delay);
 }
 
 /* Each signal's sense listens only while some policy can act on what it hears. */
 static void listen_anew(struct agent *a, const struct agent_policy *p)
 {
-	if (p->budget >= 0)
-		cpu_signal_arm(a, (unsigned int)p->budget);
+	if (p->delay >= 0)
+		delay_signal_want(a);
+	if (p->config->signal == SIGNAL_CPU)
+		arm(a, p);
 	else if (p->config->signal == SIGNAL_GPU)
 		gpu_signal_want(a);
 	else if (p->config->signal == SIGNAL_THRASH)
@@ -198,8 +215,8 @@ void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t
 			p->since_ms = unix_ms();
 		break;
 	}
-	if (p->budget >= 0 && p->deaf && !policy_is_deaf(&p->state, &p->rule, now_ns))
-		cpu_signal_arm(a, (unsigned int)p->budget);
+	if (p->deaf && !policy_is_deaf(&p->state, &p->rule, now_ns))
+		arm(a, p);
 	agent_schedule(a);
 }
 
@@ -340,6 +357,7 @@ int policies_build(struct agent *a)
 				  .max_hold_ns = c->max_hold_ns },
 			.state = { .phase = POLICY_QUIET, .since_ns = now },
 			.budget = -1,
+			.delay = -1,
 			.since_ms = unix_ms(),
 		};
 		/* A device is open or it is not; the fraction only keeps enter above leave. */
@@ -363,7 +381,8 @@ static bool goes_on(const struct agent_policy *old, const struct agent_policy *p
 {
 	const struct policy_config *x = old->config, *y = p->config;
 
-	if (x->signal != y->signal || x->target_offender != y->target_offender)
+	if (x->signal != y->signal || x->metric != y->metric ||
+	    x->target_offender != y->target_offender)
 		return false;
 	/* What is left of the grace time is no reason for another action. */
 	return x->action == y->action || old->state.phase != POLICY_GRACE;
@@ -378,6 +397,7 @@ static void inherit(struct agent *a, const struct agent_policy *old, struct agen
 	p->evidence = old->evidence;
 	p->has_offender = old->has_offender;
 	p->offender = old->offender;
+	p->waited = old->waited;
 	p->verdict = old->verdict;
 	p->told_nobody = old->told_nobody;
 	p->selected_ns = old->selected_ns;

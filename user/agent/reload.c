@@ -88,7 +88,9 @@ void config_connect(struct agent *a)
 	agent_degraded_end(a, DEGRADED_ONLY);
 	agent_check_only(a);
 	cpu_signal_build(a);
+	delay_signal_build(a);
 	workloads_sort_in(a);
+	delay_signal_start(a);
 	checks_build(a);
 	/* Before a signal can begin. */
 	spared_build(a);
@@ -173,6 +175,8 @@ static void put_in_force(struct agent *a, const struct in_force *new)
 	/* What was sent for the old budgets is heard before their places mean something else. */
 	if (a->cpu)
 		(void)cpu_dispatch(a->cpu);
+	if (a->delay)
+		(void)delay_dispatch(a->delay);
 	/* And of devices while the old policies know theirs. */
 	if (a->gpu)
 		(void)gpu_dispatch(a->gpu);

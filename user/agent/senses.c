@@ -17,7 +17,7 @@
 #define LISTEN_NS (20 * NSEC_PER_MSEC)
 #define GPU_BURST 8
 
-static const char *const names[SENSES] = { "cpu", "gpu", "swap", "census", "tree" };
+static const char *const names[SENSES] = { "cpu", "gpu", "swap", "census", "tree", "delay" };
 
 /* What is not there without the sense. */
 static const char *const use[SENSES] = {
@@ -36,10 +36,10 @@ static const char *forced(const struct options *options, const char *sense)
 	return NULL;
 }
 
-static struct sense_options options_for(struct agent *a, const char *sense)
+struct sense_options senses_options(struct agent *a, enum sense_id id)
 {
 	return (struct sense_options){
-		.source = forced(&a->options, sense),
+		.source = forced(&a->options, names[id]),
 		.pins = a->pins,
 		.losses_fd = a->losses ? losses_fd(a->losses) : -1,
 		.agent_pid = getpid(),
@@ -125,8 +125,8 @@ static int listen_to(struct agent *a, int fd, sd_event_io_handler_t handler, int
 	return r;
 }
 
-static const char *const *const sources[SENSES] = { cpu_sources, gpu_sources, swap_sources,
-						    census_sources, tree_sources };
+static const char *const *const sources[SENSES] = { cpu_sources,    gpu_sources,  swap_sources,
+						    census_sources, tree_sources, delay_sources };
 
 static void join(const char *what, const char *const *list, unsigned int n, char *buf, size_t size)
 {
@@ -168,7 +168,7 @@ static void without(struct agent *a, enum sense_id id, int error, const struct s
 
 static void open_cpu(struct agent *a)
 {
-	struct sense_options o = options_for(a, names[SENSE_CPU]);
+	struct sense_options o = senses_options(a, SENSE_CPU);
 	const struct sense_status *status;
 	int r = cpu_open(&a->cpu, &o, cpu_signal_crossing, a);
 
@@ -187,7 +187,7 @@ static void open_cpu(struct agent *a)
 
 static void open_tree(struct agent *a)
 {
-	struct sense_options o = options_for(a, names[SENSE_TREE]);
+	struct sense_options o = senses_options(a, SENSE_TREE);
 	int r = tree_open(&a->tree, &o, &a->cgroups, on_news, a);
 
 	if (r < 0)
@@ -197,7 +197,7 @@ static void open_tree(struct agent *a)
 /* Only what was loaded is kept: everywhere else a sense that is not NULL can be asked. */
 static void open_gpu(struct agent *a)
 {
-	struct sense_options o = options_for(a, names[SENSE_GPU]);
+	struct sense_options o = senses_options(a, SENSE_GPU);
 	int r = gpu_open(&a->gpu, &o, gpu_signal_change, a);
 
 	if (r >= 0)
@@ -209,7 +209,7 @@ static void open_gpu(struct agent *a)
 
 static void open_swap(struct agent *a)
 {
-	struct sense_options o = options_for(a, names[SENSE_SWAP]);
+	struct sense_options o = senses_options(a, SENSE_SWAP);
 	int r = swap_open(&a->swap, &o, thrash_signal_crossing, a);
 
 	if (r >= 0)
@@ -221,7 +221,7 @@ static void open_swap(struct agent *a)
 
 static void open_census(struct agent *a)
 {
-	struct sense_options o = options_for(a, names[SENSE_CENSUS]);
+	struct sense_options o = senses_options(a, SENSE_CENSUS);
 	int r = census_open(&a->census, &o);
 
 	if (r < 0)
@@ -262,9 +262,21 @@ static uint64_t missed_by_tree(void *tree)
 	return tree_missed(tree);
 }
 
+/* It comes and goes; the count does not. */
+static uint64_t missed_by_delay(void *agent)
+{
+	const struct agent *a = agent;
+
+	return a->delay_missed + (a->delay ? delay_missed(a->delay) : 0);
+}
+
 /* What the kernel did not deliver at all, beside what the programs could not record. */
 static void count_missed(struct agent *a)
 {
+	if (a->losses)
+		(void)losses_add(a->losses, "delay_events_missed",
+				 "events at which a delay program was running already",
+				 missed_by_delay, a);
 	if (a->losses && a->cpu)
 		(void)losses_add(a->losses, "cpu_events_missed",
 				 "events at which a cpu program was running already", missed_by_cpu,
@@ -291,6 +303,8 @@ void senses_guardian(struct agent *a)
 		cpu_set_guardian(a->cpu, guardian);
 	if (a->gpu)
 		gpu_set_guardian(a->gpu, guardian);
+	if (a->delay)
+		delay_set_guardian(a->delay, guardian);
 }
 
 int senses_open(struct agent *a)
@@ -298,6 +312,10 @@ int senses_open(struct agent *a)
 	int r;
 
 	check_kernel(a);
+	a->missing[SENSE_DELAY] = (struct sense_status){
+		.name = names[SENSE_DELAY],
+		.why = "off: no active policy has metric = delay",
+	};
 	/* The cpu sense before the tree: a cgroup that is made meanwhile inherits its budgets. */
 	open_cpu(a);
 	open_tree(a);
@@ -331,6 +349,7 @@ int senses_open(struct agent *a)
 
 void senses_close(struct agent *a)
 {
+	delay_signal_close(a);
 	if (a->cpu)
 		cpu_close(a->cpu);
 	if (a->gpu)
@@ -350,8 +369,10 @@ void senses_close(struct agent *a)
 
 unsigned int senses_each(const struct agent *a, const struct sense_status **out, unsigned int max)
 {
+	bool delay = a->delay && delay_attached(a->delay);
 	const struct sense_status *all[] = {
 		a->cpu ? cpu_status(a->cpu) : &a->missing[SENSE_CPU],
+		delay ? delay_status(a->delay) : &a->missing[SENSE_DELAY],
 		a->gpu ? gpu_status(a->gpu) : &a->missing[SENSE_GPU],
 		a->swap ? swap_status(a->swap) : &a->missing[SENSE_SWAP],
 		a->census ? census_status(a->census) : &a->missing[SENSE_CENSUS],
@@ -397,6 +418,8 @@ int senses_support(const struct options *options, bool json)
 				"(mount -t cgroup2 none /sys/fs/cgroup)\n");
 	if (r >= 0)
 		r = senses_open(&a);
+	if (r >= 0)
+		delay_signal_try(&a);
 	n = senses_each(&a, senses, ARRAY_SIZE(senses));
 	for (unsigned int i = 0; r >= 0 && i < n; i++) {
 		if (json)

@@ -17,7 +17,7 @@
 
 /* --- places ----------------------------------------------------------------------------------- */
 
-static bool sums_for(const struct agent_budget *b, const struct policy_config *p)
+bool budget_is_for(const struct agent_budget *b, const struct policy_config *p)
 {
 	return b->window_ns == p->window_ns && b->left_out == p->left_out &&
 	       b->others == p->of_others && b->non_nice == p->non_nice &&
@@ -28,7 +28,7 @@ static bool sums_for(const struct agent_budget *b, const struct policy_config *p
 static int find_old(struct agent *a, const struct policy_config *p)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->budgets); i++)
-		if (a->budgets[i].was_used && sums_for(&a->budgets[i], p))
+		if (a->budgets[i].was_used && budget_is_for(&a->budgets[i], p))
 			return (int)i;
 	return -1;
 }
@@ -36,7 +36,7 @@ static int find_old(struct agent *a, const struct policy_config *p)
 static int find_used(struct agent *a, const struct policy_config *p)
 {
 	for (unsigned int i = 0; i < a->n_budgets; i++)
-		if (a->budgets[i].used && sums_for(&a->budgets[i], p))
+		if (a->budgets[i].used && budget_is_for(&a->budgets[i], p))
 			return (int)i;
 	return -1;
 }
@@ -73,6 +73,11 @@ static void use(struct agent *a, int index, const struct policy_config *p)
 		a->n_budgets = (unsigned int)index + 1;
 }
 
+static bool sums_use(const struct policy_config *p)
+{
+	return p->signal == SIGNAL_CPU && p->metric == METRIC_USE;
+}
+
 /* Policies with the same watched set and window share a place, and what had one keeps it, with its
  * sum, wherever its policy stands now. */
 static void place_policies(struct agent *a)
@@ -85,14 +90,14 @@ static void place_policies(struct agent *a)
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
 
-		p->budget = p->config->signal == SIGNAL_CPU ? find_old(a, p->config) : -1;
+		p->budget = sums_use(p->config) ? find_old(a, p->config) : -1;
 		if (p->budget >= 0)
 			use(a, p->budget, p->config);
 	}
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		struct agent_policy *p = &a->policies[i];
 
-		if (p->config->signal != SIGNAL_CPU || p->budget >= 0)
+		if (!sums_use(p->config) || p->budget >= 0)
 			continue;
 		p->budget = find_used(a, p->config);
 		if (p->budget >= 0)
@@ -183,16 +188,16 @@ double cpu_signal_value(struct agent *a, struct agent_policy *p)
 	return (double)used_ns / (double)p->config->window_ns;
 }
 
-static void offender_of(struct target *offender, const struct culprit_task *task)
+void target_of_task(struct target *target, const struct culprit_task *task)
 {
-	*offender = (struct target){
+	*target = (struct target){
 		.kind = TARGET_PROCESS,
 		.cgroup = task->cgroup,
 		.pid = (pid_t)task->tgid,
 		.start_time_ns = task->start_time_ns,
 	};
-	memcpy(offender->comm, task->comm, sizeof(offender->comm));
-	offender->comm[sizeof(offender->comm) - 1] = '\0';
+	memcpy(target->comm, task->comm, sizeof(target->comm));
+	target->comm[sizeof(target->comm) - 1] = '\0';
 }
 
 /* The hot path: from here to the write into cgroup.freeze nothing blocks and nothing allocates. */
@@ -208,7 +213,7 @@ void cpu_signal_crossing(void *agent, const struct culprit_cpu_crossing *crossin
 		if (p->budget != (int)crossing->budget || p->paused || policy_holds(p))
 			continue;
 		p->record_ns = crossing->time_ns;
-		offender_of(&p->offender, &crossing->task);
+		target_of_task(&p->offender, &crossing->task);
 		p->has_offender = true;
 		policy_look(a, p, value, now);
 	}

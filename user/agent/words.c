@@ -59,6 +59,34 @@ static void cpu_begin(const struct agent *a, const struct agent_policy *p, char 
 			 (int)p->offender.pid);
 }
 
+static uint64_t ns_of(double ms)
+{
+	return (uint64_t)(ms * (double)NSEC_PER_MSEC + 0.5);
+}
+
+static void delay_begin(const struct agent_policy *p, char *buf, size_t size)
+{
+	char of[128], value[DURATION_SIZE], window[DURATION_SIZE], enter[DURATION_SIZE];
+	char wait[DURATION_SIZE];
+	size_t used;
+
+	watched_name(p->config, of, sizeof(of));
+	snprintf(buf, size,
+		 "%s waited %s for a CPU (95th percentile over the last %s), and below %s "
+		 "is allowed",
+		 of, duration(ns_of(p->value), value), duration(p->config->window_ns, window),
+		 duration(ns_of(p->rule.enter), enter));
+	used = strlen(buf);
+	if (!p->waited.wait_ns)
+		return;
+	snprintf(buf + used, size - used, "; %s (pid %d) waited %s", p->waited.waiter.comm,
+		 (int)p->waited.waiter.pid, duration(p->waited.wait_ns, wait));
+	used = strlen(buf);
+	if (p->has_offender)
+		snprintf(buf + used, size - used, " while %s (pid %d) ran", p->offender.comm,
+			 (int)p->offender.pid);
+}
+
 static void thrash_begin(const struct agent_policy *p, char *buf, size_t size)
 {
 	const struct thrash_verdict *v = &p->verdict;
@@ -77,6 +105,8 @@ void words_begin(const struct agent *a, const struct agent_policy *p, char *buf,
 		gpu_begin(p, buf, size);
 	else if (p->config->signal == SIGNAL_THRASH)
 		thrash_begin(p, buf, size);
+	else if (p->config->metric == METRIC_DELAY)
+		delay_begin(p, buf, size);
 	else
 		cpu_begin(a, p, buf, size);
 }
@@ -100,12 +130,16 @@ void words_select(const struct agent *a, const struct agent_policy *p,
 /* What has to be so, for as long as the grace time. */
 static void quiet(const struct agent_policy *p, char *buf, size_t size)
 {
-	char of[128];
+	char of[128], leave[DURATION_SIZE];
 
 	switch (p->config->signal) {
 	case SIGNAL_CPU:
 		watched_name(p->config, of, sizeof(of));
-		snprintf(buf, size, "%s below %.2f CPUs", of, p->rule.leave);
+		if (p->config->metric == METRIC_DELAY)
+			snprintf(buf, size, "%s waiting less than %s for a CPU", of,
+				 duration(ns_of(p->rule.leave), leave));
+		else
+			snprintf(buf, size, "%s below %.2f CPUs", of, p->rule.leave);
 		break;
 	case SIGNAL_GPU:
 		snprintf(buf, size, "nobody else having %s open", p->device[0] ? p->device : "it");
@@ -142,7 +176,10 @@ static void value_now(const struct agent_policy *p, char *buf, size_t size)
 {
 	switch (p->config->signal) {
 	case SIGNAL_CPU:
-		snprintf(buf, size, "%.2f CPUs", p->value);
+		if (p->config->metric == METRIC_DELAY)
+			snprintf(buf, size, "%.3g ms", p->value);
+		else
+			snprintf(buf, size, "%.2f CPUs", p->value);
 		break;
 	case SIGNAL_GPU:
 		snprintf(buf, size, "%.0f %s", p->value, p->value == 1 ? "holder" : "holders");

@@ -53,55 +53,81 @@ static void workload_remove(struct agent_workload *w, const struct tree_node *no
 	}
 }
 
+static const struct agent_budget *budget_of(const struct agent *a, const struct agent_policy *p)
+{
+	if (p->budget >= 0)
+		return &a->budgets[p->budget];
+	return p->delay >= 0 ? &a->delays[p->delay] : NULL;
+}
+
 /* Is it in a target of a policy with that budget? */
-static bool yields_to(const struct agent *a, unsigned int budget, const char *path)
+static bool yields_to(const struct agent *a, const struct agent_budget *b, const char *path)
 {
 	for (unsigned int i = 0; i < a->n_policies; i++) {
 		const struct agent_policy *p = &a->policies[i];
 
-		for (unsigned int t = 0; p->budget == (int)budget && t < p->config->n_targets; t++)
+		if (budget_of(a, p) != b)
+			continue;
+		for (unsigned int t = 0; t < p->config->n_targets; t++)
 			if (workload_contains(&a->workloads[p->config->targets[t]], path))
 				return true;
 	}
 	return false;
 }
 
-/* Does the CPU time of the cgroup's own tasks count for this budget? A target's own never does:
+/* Do the cgroup's own tasks count for this budget? A target's own never does:
  * where a unit is shows only now, and it would be frozen, so be quiet, so be thawed, for ever. */
-static bool counts_for(struct agent *a, unsigned int budget, const struct tree_node *node)
+static bool counts_for(const struct agent *a, const struct agent_budget *b,
+		       const struct tree_node *node)
 {
-	const struct agent_budget *b = &a->budgets[budget];
 	struct subject subject = { .cgroup_path = node->path };
 
 	if (!b->others)
-		return pattern_matches(b->of, &subject) && !yields_to(a, budget, node->path);
+		return pattern_matches(b->of, &subject) && !yields_to(a, b, node->path);
 	for (unsigned int i = 0; i < a->n_workloads; i++)
 		if (a->workloads[i].yields && workload_contains(&a->workloads[i], node->path))
 			return false;
 	return true;
 }
 
-/* Tells the cpu sense which budgets this cgroup's time counts for. */
-static void watch_node(struct agent *a, struct tree_node *node)
-{
-	uint16_t list[CULPRIT_CPU_BUDGETS_PER_CGROUP];
-	unsigned int n = 0;
+_Static_assert(CULPRIT_CPU_BUDGETS_PER_CGROUP == CULPRIT_DELAY_BUDGETS_PER_CGROUP,
+	       "one list for both");
 
-	if (!a->cpu)
-		return;
-	for (unsigned int i = 0; i < a->n_budgets; i++) {
-		if (!a->budgets[i].used || !counts_for(a, i, node))
+/* Those of the n budgets that this cgroup counts for, as many as fit. */
+static unsigned int list_budgets(struct agent *a, const struct agent_budget *budgets,
+				 unsigned int n, const struct tree_node *node,
+				 uint16_t list[static CULPRIT_CPU_BUDGETS_PER_CGROUP])
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (!budgets[i].used || !counts_for(a, &budgets[i], node))
 			continue;
-		if (n == ARRAY_SIZE(list)) {
+		if (count == CULPRIT_CPU_BUDGETS_PER_CGROUP) {
 			agent_degraded_for(
 				a, DEGRADED_CONFIG,
 				"a cgroup is watched by more than 8 cpu policies with "
 				"different `of` or window; the later ones do not see it");
 			break;
 		}
-		list[n++] = (uint16_t)i;
+		list[count++] = (uint16_t)i;
 	}
-	if (cpu_watch(a->cpu, node->id, list, n) < 0)
+	return count;
+}
+
+/* Tells the senses which budgets this cgroup's tasks count for. */
+static void watch_node(struct agent *a, struct tree_node *node)
+{
+	uint16_t list[CULPRIT_CPU_BUDGETS_PER_CGROUP];
+	int r = 0;
+
+	if (a->cpu)
+		r = cpu_watch(a->cpu, node->id, list,
+			      list_budgets(a, a->budgets, a->n_budgets, node, list));
+	if (r == 0 && a->delay)
+		r = delay_watch(a->delay, node->id, list,
+				list_budgets(a, a->delays, a->n_delays, node, list));
+	if (r < 0)
 		agent_degraded_for(a, DEGRADED_CONFIG,
 				   "the kernel has no room for the watch list of every cgroup");
 }
@@ -149,6 +175,8 @@ void workloads_news(struct agent *a, enum tree_news news, struct tree_node *node
 	if (news == TREE_REMOVED) {
 		spared_drop(a, node->id);
 		target_use_drop(a, node->id);
+		if (a->delay)
+			delay_forget(a->delay, node->id);
 		sampler_forget(a, node);
 	} else {
 		add_node(a, node);

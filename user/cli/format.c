@@ -87,6 +87,8 @@ char *format_value(char *buf, double value, const char *unit)
 		snprintf(buf, FORMAT_SIZE, "%.3g %%", value * 100);
 	else if (strcmp(unit, "cpus") == 0)
 		snprintf(buf, FORMAT_SIZE, "%.2f CPUs", value);
+	else if (strcmp(unit, "ms") == 0)
+		snprintf(buf, FORMAT_SIZE, value < 1 ? "%.2f ms" : "%.1f ms", value);
 	else if (strcmp(unit, "holders") == 0)
 		snprintf(buf, FORMAT_SIZE, "%.3g open", value);
 	else if (value >= 1000)

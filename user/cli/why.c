@@ -71,6 +71,11 @@ static void print_evidence(const json_t *e)
 			   format_value(value, member_real(e, "value"), unit), window,
 			   format_value(enter, member_real(e, "enter"), unit),
 			   format_value(leave, member_real(e, "leave"), unit));
+	if (member_int(e, "wakeups") > 0)
+		print_line("    of which  %lld of %lld wake-ups waited %s or longer",
+			   (long long)member_int(e, "late_wakeups"),
+			   (long long)member_int(e, "wakeups"),
+			   format_value(enter, member_real(e, "enter"), unit));
 	if (member_int(e, "latency_us") > 0)
 		print_line("    acted     %.*f ms after the kernel's record",
 			   member_int(e, "latency_us") < 100000 ? 2 : 0,

@@ -32,9 +32,14 @@ enum policy_action {
 	ACTION_NOTIFY
 };
 enum policy_unit {
-	UNIT_CPUS,   /* CPUs, so 0.15 of 2 CPUs is 0.3 */
-	UNIT_SHARE,  /* 0 … 1 of wall time */
-	UNIT_HOLDERS /* processes that hold a device */
+	UNIT_CPUS,    /* CPUs, so 0.15 of 2 CPUs is 0.3 */
+	UNIT_SHARE,   /* 0 … 1 of wall time */
+	UNIT_HOLDERS, /* processes that hold a device */
+	UNIT_MS	      /* milliseconds */
+};
+enum cpu_metric {
+	METRIC_USE,  /* CPU time */
+	METRIC_DELAY /* waits for a CPU, the 95th percentile */
 };
 enum gpu_users {
 	GPU_USERS_ANY,
@@ -71,11 +76,13 @@ struct policy_config {
 	uint64_t max_hold_ns; /* 0: none */
 
 	/* cpu: CPUs (a share given in % was multiplied by the number of online CPUs when the file
-	 * was read); thrash: share of wall time stalled; gpu: 1 holder that counts, and none. */
+	 * was read), or ms for METRIC_DELAY; thrash: share of wall time stalled; gpu: 1 holder that
+	 * counts, and none. */
 	double enter, leave;
 	enum policy_unit unit;
 
 	/* cpu */
+	enum cpu_metric metric;
 	bool of_others;
 	bool non_nice;	   /* of others, what tasks with nice above 0 use does not count */
 	struct pattern of; /* when not of_others */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "culprit/cpu.h"
+#include "culprit/delay.h"
 #include "decide/config_policy.h"
 
 static bool can_be_inside(const struct pattern *target, const struct pattern *of)
@@ -37,19 +38,24 @@ static void note_left_out(const struct config *config, struct policy_config *p)
 	}
 }
 
-/* Do both watch the same CPU time over the same window, so that they share a budget? */
+/* Do both watch the same tasks over the same window, so that they share a budget? A budget of
+ * delays has one pair of limits, for it counts the waits beyond them. */
 static bool same_budget(const struct policy_config *x, const struct policy_config *y)
 {
-	return y->signal == SIGNAL_CPU && x->window_ns == y->window_ns &&
-	       x->left_out == y->left_out && x->of_others == y->of_others &&
-	       x->non_nice == y->non_nice && (x->of_others || pattern_equal(&x->of, &y->of));
+	if (y->signal != SIGNAL_CPU || x->metric != y->metric || x->window_ns != y->window_ns ||
+	    x->left_out != y->left_out || x->of_others != y->of_others ||
+	    x->non_nice != y->non_nice)
+		return false;
+	if (x->metric == METRIC_DELAY && (x->enter != y->enter || x->leave != y->leave))
+		return false;
+	return x->of_others || pattern_equal(&x->of, &y->of);
 }
 
-static bool is_new_budget(const struct config *config, unsigned int policy)
+static bool is_new_budget(const struct config *config, unsigned int policy, enum cpu_metric metric)
 {
 	const struct policy_config *p = &config->policies[policy];
 
-	if (p->signal != SIGNAL_CPU)
+	if (p->signal != SIGNAL_CPU || p->metric != metric)
 		return false;
 	for (unsigned int i = 0; i < policy; i++)
 		if (same_budget(p, &config->policies[i]))
@@ -57,18 +63,23 @@ static bool is_new_budget(const struct config *config, unsigned int policy)
 	return true;
 }
 
-static void check_budgets(struct config_source *source, const struct config *config)
+static void check_budgets(struct config_source *source, const struct config *config,
+			  enum cpu_metric metric)
 {
+	unsigned int room = metric == METRIC_DELAY ? CULPRIT_DELAY_BUDGETS : CULPRIT_CPU_BUDGETS;
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < config->n_policies; i++) {
-		if (!is_new_budget(config, i) || ++n <= CULPRIT_CPU_BUDGETS)
+		if (!is_new_budget(config, i, metric) || ++n <= room)
 			continue;
 		config_error(source, config->policies[i].place,
-			     "policy %s is one too many: there is room for %d different "
-			     "combinations of of, window and targets inside of; give some policies "
-			     "the same",
-			     config->policies[i].name, CULPRIT_CPU_BUDGETS);
+			     "policy %s is one too many: there is room for %u different "
+			     "combinations of of, window and targets inside of%s; give some "
+			     "policies the same",
+			     config->policies[i].name, room,
+			     metric == METRIC_DELAY
+				     ? ", and of enter and leave, with metric = delay"
+				     : "");
 		return;
 	}
 }
@@ -113,6 +124,7 @@ void config_check_limits(struct config_source *source, struct config *config)
 	for (unsigned int i = 0; i < config->n_policies; i++)
 		if (config->policies[i].signal == SIGNAL_CPU)
 			note_left_out(config, &config->policies[i]);
-	check_budgets(source, config);
+	check_budgets(source, config, METRIC_USE);
+	check_budgets(source, config, METRIC_DELAY);
 	check_globs(source, config);
 }

@@ -62,7 +62,11 @@ static const struct config_word selects[] = {
 	{ "lowest-priority", SELECT_LOWEST_PRIORITY, .later = true },
 	{ NULL },
 };
-static const struct config_word metrics[] = { { "use" }, { "delay" }, { NULL } };
+static const struct config_word metrics[] = {
+	{ "use", METRIC_USE },
+	{ "delay", METRIC_DELAY },
+	{ NULL },
+};
 static const struct config_word resources[] = { { "memory" }, { "cpu" }, { "io" }, { NULL } };
 static const struct config_word kinds[] = { { "some" }, { "full" }, { NULL } };
 
@@ -97,7 +101,7 @@ static const struct config_key policy_keys[] = {
 	{ "escalate", config_read_escalate, CHECKED, .only = "none" },
 	{ "notify", config_read_text, CHECKED, .only = "none" },
 	{ "of", config_read_text, CHECKED, .signals = CPU | PRESSURE },
-	{ "metric", config_read_word, CHECKED, .words = metrics, .signals = CPU, .only = "use" },
+	{ "metric", config_read_word, FIELD(metric), .words = metrics, .signals = CPU },
 	{ "enter", config_read_text, CHECKED, .signals = CPU | THRASH | PRESSURE },
 	{ "leave", config_read_text, CHECKED, .signals = CPU | THRASH | PRESSURE },
 	{ "devices", config_read_globs, FIELD(devices), .signals = GPU },
@@ -334,11 +338,56 @@ static void read_of(struct policy_reading *r)
 /* --- enter and leave ---------------------------------------------------------------------------
  */
 
-static bool refuse_share(const struct policy_reading *r, const struct config_item *item,
+static bool refuse_limit(const struct policy_reading *r, const struct config_item *item,
 			 const char *why)
 {
 	config_error(r->source, item->place, "%s = '%.80s' %s", item->key, item->value, why);
 	return false;
+}
+
+static const char *why_not_zero(const char *key)
+{
+	return strcmp(key, "enter") == 0
+		       ? "would hold for ever; write more than 0"
+		       : "would never be left, for no value is below it; write more than 0";
+}
+
+static bool is_time(const char *text)
+{
+	const char *error;
+	uint64_t ns;
+
+	/* A bare 0 is both. */
+	return strcmp(text, "0") != 0 && units_parse_duration(text, &ns, &error) == 0;
+}
+
+static bool is_share(const char *text)
+{
+	const char *error;
+	double value;
+	bool cpus;
+
+	return units_parse_share(text, &value, &cpus, &error) == 0;
+}
+
+static bool read_ms(const struct policy_reading *r, const char *key, double *out)
+{
+	const struct config_item *item = find(r, key);
+	const char *error;
+	uint64_t ns;
+
+	if (!item || !*item->value || strchr(item->value, CONFIG_LINE_MARK))
+		return false;
+	if (strcmp(item->value, "0") != 0 && is_share(item->value))
+		return refuse_limit(r, item,
+				    "is a share, and with metric = delay a time is due; write 2ms, "
+				    "or remove metric");
+	if (units_parse_duration(item->value, &ns, &error) < 0)
+		return refuse_limit(r, item, error);
+	if (ns == 0)
+		return refuse_limit(r, item, why_not_zero(key));
+	*out = (double)ns / (double)NSEC_PER_MSEC;
+	return true;
 }
 
 static bool read_share(const struct policy_reading *r, const char *key, double *out)
@@ -351,19 +400,18 @@ static bool read_share(const struct policy_reading *r, const char *key, double *
 	/* Empty, or on two lines: told when the section was read. */
 	if (!item || !*item->value || strchr(item->value, CONFIG_LINE_MARK))
 		return false;
+	if (r->signal == CPU && is_time(item->value))
+		return refuse_limit(r, item,
+				    "is a time, and CPU time is measured as a share; write 15% or "
+				    "0.5cpu, or add metric = delay");
 	if (units_parse_share(item->value, &value, &cpus, &error) < 0)
-		return refuse_share(r, item, error);
+		return refuse_limit(r, item, error);
 	if (value <= 0)
-		return refuse_share(
-			r, item,
-			strcmp(key, "enter") == 0
-				? "would hold for ever; write more than 0"
-				: "would never be left, for no value is below it; write "
-				  "more than 0");
+		return refuse_limit(r, item, why_not_zero(key));
 	if (!cpus && value > 1)
-		return refuse_share(r, item, "is more than there is; write at most 100%");
+		return refuse_limit(r, item, "is more than there is; write at most 100%");
 	if (r->policy->unit == UNIT_SHARE && cpus)
-		return refuse_share(r, item,
+		return refuse_limit(r, item,
 				    "is in CPUs, but this signal is a share of the time; write it "
 				    "in %, as in 10%");
 	if (cpus && value > r->online_cpus)
@@ -377,10 +425,46 @@ static bool read_share(const struct policy_reading *r, const char *key, double *
 	return true;
 }
 
+static void check_leave(const struct policy_reading *r)
+{
+	const struct config_item *leave = find(r, "leave");
+
+	if (leave && r->policy->leave > r->policy->enter)
+		config_error(r->source, leave->place,
+			     "leave = '%.80s' is above enter; write at most what enter is",
+			     leave->value);
+}
+
+/* What the limits of another metric would be in, nobody knows. */
+static bool knows_metric(const struct policy_reading *r)
+{
+	const struct config_item *item = find(r, "metric");
+
+	for (const struct config_word *w = metrics; item && w->word; w++)
+		if (strcmp(w->word, item->value) == 0)
+			return true;
+	return !item;
+}
+
+static void read_delay_thresholds(struct policy_reading *r)
+{
+	struct policy_config *policy = r->policy;
+	unsigned int errors = r->source->errors;
+
+	policy->unit = UNIT_MS;
+	/* What harms whom depends on who it is: there is no default that could be right. */
+	require(r, "enter", "enter = 2ms, or how long a wait for a CPU may be");
+	if (!read_ms(r, "enter", &policy->enter))
+		policy->enter = 1;
+	policy->leave = policy->enter / 3;
+	(void)read_ms(r, "leave", &policy->leave);
+	if (find(r, "enter") && r->source->errors == errors)
+		check_leave(r);
+}
+
 static void read_thresholds(struct policy_reading *r)
 {
 	struct policy_config *policy = r->policy;
-	const struct config_item *leave = find(r, "leave");
 	unsigned int errors = r->source->errors;
 
 	if (r->signal == GPU) {
@@ -388,23 +472,17 @@ static void read_thresholds(struct policy_reading *r)
 		policy->enter = policy->leave = 1;
 		return;
 	}
+	if (r->signal == CPU && policy->metric == METRIC_DELAY) {
+		read_delay_thresholds(r);
+		return;
+	}
 	policy->unit = r->signal == CPU ? UNIT_CPUS : UNIT_SHARE;
 	policy->enter = r->signal == CPU ? DEFAULT_CPU_ENTER * r->online_cpus : DEFAULT_STALL_ENTER;
 	policy->enter_is_default = !read_share(r, "enter", &policy->enter);
 	policy->leave = policy->enter / (r->signal == CPU ? 3 : 2);
-	if (read_share(r, "leave", &policy->leave) && r->source->errors == errors &&
-	    policy->leave > policy->enter)
-		config_error(r->source, leave->place,
-			     "leave = '%.80s' is above enter; write at most what enter is",
-			     leave->value);
-}
-
-/* enter as a time is for metric = delay, of which it was said that it comes later. */
-static bool measures_delay(const struct policy_reading *r)
-{
-	const struct config_item *metric = find(r, "metric");
-
-	return metric && strcmp(metric->value, "delay") == 0;
+	(void)read_share(r, "leave", &policy->leave);
+	if (r->source->errors == errors)
+		check_leave(r);
 }
 
 /* --- the whole ---------------------------------------------------------------------------------
@@ -445,7 +523,7 @@ void config_read_policy(struct config_source *source, const struct config_sectio
 		set_default_devices(&r);
 	read_targets(&r);
 	read_of(&r);
-	if ((r.signal & (CPU | GPU | THRASH | PRESSURE)) && !measures_delay(&r))
+	if ((r.signal & (CPU | GPU | THRASH | PRESSURE)) && knows_metric(&r))
 		read_thresholds(&r);
 }
 

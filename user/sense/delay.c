@@ -28,7 +28,7 @@
 struct delay_sense {
 	struct delay_bpf *skel;
 	struct bpf_link *links[N_LINKS];
-	bool attached;
+	bool attached, dropping;
 	struct ring_buffer *crossings;
 	struct culprit_delay_budget *budgets; /* mapped */
 	struct culprit_delay_waits *waits;    /* mapped, read-only */
@@ -70,7 +70,7 @@ static int on_record(void *ctx, void *data, size_t size)
 {
 	struct delay_sense *delay = ctx;
 
-	if (size >= sizeof(struct culprit_delay_crossing))
+	if (!delay->dropping && size >= sizeof(struct culprit_delay_crossing))
 		delay->fn(delay->user, data);
 	return 0;
 }
@@ -251,7 +251,7 @@ void delay_set_guardian(struct delay_sense *delay, pid_t guardian)
 
 uint64_t delay_missed(const struct delay_sense *delay)
 {
-	return progs_missed(delay->skel->obj);
+	return delay->skel ? progs_missed(delay->skel->obj) : 0;
 }
 
 int delay_fd(const struct delay_sense *delay)
@@ -262,6 +262,13 @@ int delay_fd(const struct delay_sense *delay)
 int delay_dispatch(struct delay_sense *delay)
 {
 	return ring_buffer__consume(delay->crossings);
+}
+
+void delay_drop(struct delay_sense *delay)
+{
+	delay->dropping = true;
+	(void)ring_buffer__consume(delay->crossings);
+	delay->dropping = false;
 }
 
 /* --- budgets ---------------------------------------------------------------------------------- */

@@ -50,6 +50,8 @@ uint64_t delay_missed(const struct delay_sense *delay);
 int delay_fd(const struct delay_sense *delay);
 /* Hands out what has arrived. Never blocks, never allocates. Records handled, or -errno. */
 int delay_dispatch(struct delay_sense *delay);
+/* Throws away what has arrived: the budgets will be others. */
+void delay_drop(struct delay_sense *delay);
 
 struct delay_rule {
 	uint64_t window_ns;

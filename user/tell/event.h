@@ -56,9 +56,14 @@ struct event_candidate {
 struct event_evidence {
 	const char *signal; /* static: "cpu" … */
 	double value, enter, leave;
-	const char *unit; /* static: "cpus", "share", "pages/s", "holders" */
+	const char *unit; /* static: "cpus", "share", "ms", "pages/s", "holders" */
 	uint64_t window_ms;
 	char device[192]; /* gpu */
+	/* cpu, with waits for a CPU */
+	bool has_waiter;
+	struct target waiter; /* whose wait reached the limit */
+	uint64_t wait_usec;
+	uint64_t wakeups, late_wakeups; /* in the window */
 	/* thrash */
 	uint64_t swapin_pages, churn_pages;
 	uint64_t pswpin_pages; /* the kernel's own counter, since the agent started */

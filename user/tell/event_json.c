@@ -104,6 +104,12 @@ static json_t *evidence_to_json(const struct event_evidence *e)
 		json_object_set_new(o, "pswpin_pages", json_counter(e->pswpin_pages));
 		json_object_set_new(o, "stall", json_real(e->stall));
 	}
+	if (e->has_waiter) {
+		json_object_set_new(o, "waiter", target_to_json(&e->waiter));
+		json_object_set_new(o, "wait_usec", json_counter(e->wait_usec));
+		json_object_set_new(o, "wakeups", json_counter(e->wakeups));
+		json_object_set_new(o, "late_wakeups", json_counter(e->late_wakeups));
+	}
 	if (e->latency_us)
 		json_object_set_new(o, "latency_us", json_counter(e->latency_us));
 	if (e->n_candidates) {

@@ -87,6 +87,21 @@ static void candidate(struct codec *c, struct event_candidate *e)
 	bytes(c, &e->refusal, sizeof(e->refusal));
 }
 
+static void waiter(struct codec *c, struct event_evidence *e)
+{
+	uint64_t has = e->has_waiter;
+
+	number(c, &has);
+	if (c->unpacking)
+		e->has_waiter = has;
+	if (!has)
+		return;
+	target(c, &e->waiter);
+	number(c, &e->wait_usec);
+	number(c, &e->wakeups);
+	number(c, &e->late_wakeups);
+}
+
 static void evidence(struct codec *c, struct event_evidence *e)
 {
 	uint64_t n = e->n_candidates < EVENT_CANDIDATES ? e->n_candidates : EVENT_CANDIDATES;
@@ -103,6 +118,7 @@ static void evidence(struct codec *c, struct event_evidence *e)
 	number(c, &e->pswpin_pages);
 	number(c, &e->latency_us);
 	text(c, e->device, sizeof(e->device));
+	waiter(c, e);
 	number(c, &n);
 	for (unsigned int i = 0; i < n; i++)
 		candidate(c, &e->candidates[i]);
