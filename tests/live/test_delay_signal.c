@@ -67,6 +67,28 @@ static json_t *policy(void)
 	return p;
 }
 
+/* In top, the waits of this cgroup. */
+static void assert_shown(const char *name, bool measured)
+{
+	char error[128];
+	json_t *reply = agent_call("GetTop", NULL, error, sizeof(error)), *c;
+	bool seen = false;
+	size_t i;
+
+	assert_non_null(reply);
+	json_array_foreach (json_object_get(json_object_get(reply, "top"), "cgroups"), i, c) {
+		const json_t *delay = json_object_get(c, "delay_ms");
+
+		if (strcmp(json_string_value(json_object_get(c, "path")), live_path(name)) != 0)
+			continue;
+		seen = true;
+		assert_int_equal(json_is_number(delay), measured);
+		assert_int_equal(json_is_null(delay), !measured);
+	}
+	assert_true(seen);
+	json_decref(reply);
+}
+
 static unsigned int loaded_programs(void)
 {
 	uint32_t id = 0;
@@ -116,6 +138,8 @@ static void who_makes_others_wait_is_frozen_until_they_do_not(void **state)
 		       " for a CPU (95th percentile over the last 500 ms), and below 1 ms is "
 		       "allowed; "));
 	json_decref(event);
+	assert_shown("front", true);
+	assert_shown("batch", false);
 	p = policy();
 	assert_string_equal(json_string_value(json_object_get(p, "unit")), "ms");
 	assert_string_equal(json_string_value(json_object_get(p, "signal")), "cpu");

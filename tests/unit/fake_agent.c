@@ -59,7 +59,8 @@ static const char status_text[] =
 
 static const char top_text[] =
 	"{\"cgroups\":[{\"path\":\"/background.slice/xmrig.service\",\"id\":4242,"
-	"\"cpu_usec\":12345678,\"cpu_pct\":97.5,\"swapin_pages\":16384,\"swapout_pages\":12,"
+	"\"cpu_usec\":12345678,\"cpu_pct\":97.5,\"delay_ms\":3.14,\"swapin_pages\":16384,\"swapout_"
+	"pages\":12,"
 	"\"frozen\":true,\"frozen_pct\":41.7,\"frozen_by\":\"miner-yields\"},"
 	"{\"path\":\"/batch\",\"id\":4243,\"cpu_usec\":0,\"cpu_pct\":0,\"swapin_pages\":0,"
 	"\"swapout_pages\":0,\"frozen\":false,\"frozen_pct\":8.2,\"frozen_by\":\"operator\"},"

@@ -172,8 +172,9 @@ static void top_shows_cgroups_processes_gpus_and_the_kernel(void **state)
 
 	(void)state;
 	assert_done(r);
-	assert_has(r->out, "97.5   12.35 s    16384        12  frozen          42  miner-yields  "
-			   "/background.slice/xmrig.service");
+	assert_has(r->out,
+		   "97.5   12.35 s  3.1 ms    16384        12  frozen          42  miner-yields  "
+		   "/background.slice/xmrig.service");
 	/* What was frozen a moment ago is nothing to be left out. */
 	assert_has(r->out, "-                8  operator      /batch\n    … and 1 idle cgroups");
 	assert_has(r->out, "1.0 GiB");

@@ -31,7 +31,7 @@ static void add(struct counters *to, const struct counters *from)
 	to->swap.zeroin_pages += from->swap.zeroin_pages;
 }
 
-static struct cgroup_sample *cgroup_at(struct sampler *s, uint64_t id)
+struct cgroup_sample *sampler_cgroup(struct sampler *s, uint64_t id)
 {
 	struct cgroup_sample *c;
 
@@ -68,7 +68,7 @@ static struct process_sample *process_at(struct sampler *s, uint32_t tgid, uint6
 
 static void take_cpu_cgroup(void *user, const struct cpu_cgroup_use *use)
 {
-	struct cgroup_sample *c = cgroup_at(user, use->cgroup);
+	struct cgroup_sample *c = sampler_cgroup(user, use->cgroup);
 
 	if (c) {
 		c->own.cpu_ns = use->used_ns + use->kernel_ns;
@@ -78,7 +78,7 @@ static void take_cpu_cgroup(void *user, const struct cpu_cgroup_use *use)
 
 static void take_swap_cgroup(void *user, const struct swap_cgroup_use *use)
 {
-	struct cgroup_sample *c = cgroup_at(user, use->cgroup);
+	struct cgroup_sample *c = sampler_cgroup(user, use->cgroup);
 
 	if (c)
 		c->own.swap = use->use;
@@ -138,7 +138,7 @@ static void take_census(struct agent *a, struct sampler *s)
 static void sum_up(void *user, struct tree_node *node)
 {
 	struct sampler *s = user;
-	struct cgroup_sample *c = cgroup_at(s, node->id);
+	struct cgroup_sample *c = sampler_cgroup(s, node->id);
 	struct gone *g;
 	struct counters own;
 
@@ -149,7 +149,7 @@ static void sum_up(void *user, struct tree_node *node)
 	if (g)
 		add(&own, &g->counters);
 	for (struct tree_node *n = node; n; n = n->parent) {
-		struct cgroup_sample *above = cgroup_at(s, n->id);
+		struct cgroup_sample *above = sampler_cgroup(s, n->id);
 
 		if (above)
 			add(&above->below, &own);
@@ -288,6 +288,7 @@ static void forget_unseen(struct sampler *s)
 	HASH_ITER (hh, s->cgroups, c, next_c) {
 		if (c->seen != s->look) {
 			HASH_DEL(s->cgroups, c);
+			free(c->delay);
 			free(c);
 		}
 	}
@@ -330,6 +331,7 @@ void sampler_look(struct agent *a)
 	take_census(a, s);
 	if (a->tree)
 		tree_each(a->tree, sum_up, s);
+	sampler_look_delay(a, s);
 	forget_unseen(s);
 }
 

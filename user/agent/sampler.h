@@ -17,12 +17,15 @@ struct counters {
 	struct swap_use swap;
 };
 
+struct delay_sample;
+
 struct cgroup_sample {
 	uint64_t id;
-	struct counters own;   /* its own tasks */
-	struct counters below; /* its own and all below it, the removed ones too */
-	uint64_t last_cpu_ns;  /* `below` at the look before */
-	uint64_t seen;	       /* number of the look */
+	struct counters own;	    /* its own tasks */
+	struct counters below;	    /* its own and all below it, the removed ones too */
+	uint64_t last_cpu_ns;	    /* `below` at the look before */
+	struct delay_sample *delay; /* sampler_delay.c; NULL: never watched for waits */
+	uint64_t seen;		    /* number of the look */
 	UT_hash_handle hh;
 };
 
@@ -68,5 +71,13 @@ struct sampler {
 struct sampler *sampler_of(struct agent *a);
 /* Takes a look; the one before is kept in the last_… members. */
 void sampler_look(struct agent *a);
+/* The sample of a cgroup, made if need be; NULL: out of memory. */
+struct cgroup_sample *sampler_cgroup(struct sampler *s, uint64_t id);
+
+/* sampler_delay.c */
+void sampler_look_delay(struct agent *a, struct sampler *s);
+/* The 95th percentile of the waits for a CPU between the last two looks, with all that is below.
+ * False: not measured. */
+bool sampler_delay_ms(const struct cgroup_sample *c, double *ms);
 
 #endif

@@ -92,14 +92,17 @@ static json_t *cgroup_row(struct agent *a, const struct cgroup_sample *c, uint64
 	bool frozen = node && node->parent && frozen_now(a, node);
 	const char *by = NULL;
 	double frozen_pct = node ? frozen_percent(a, node, &by) : 0;
+	double delay_ms = 0;
+	bool delayed = sampler_delay_ms(c, &delay_ms);
 
 	if (!node || (!frozen && !by && c->below.cpu_ns == 0 && !any_swap(&c->below.swap)))
 		return NULL;
-	return json_pack("{s:o,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:b,s:f,s:s*}", "path",
+	return json_pack("{s:o,s:I,s:I,s:I,s:f,s:o,s:I,s:I,s:I,s:I,s:b,s:f,s:s*}", "path",
 			 json_text(node->path), "id", (json_int_t)c->id, "cpu_usec",
 			 (json_int_t)(c->below.cpu_ns / NSEC_PER_USEC), "cpu_kernel_usec",
 			 (json_int_t)(c->below.cpu_kernel_ns / NSEC_PER_USEC), "cpu_pct",
-			 percent(c->below.cpu_ns, c->last_cpu_ns, elapsed_ns), "swapin_pages",
+			 percent(c->below.cpu_ns, c->last_cpu_ns, elapsed_ns), "delay_ms",
+			 delayed ? json_real(delay_ms) : json_null(), "swapin_pages",
 			 (json_int_t)c->below.swap.swapin_pages, "swapout_pages",
 			 (json_int_t)c->below.swap.swapout_pages, "zswapin_pages",
 			 (json_int_t)c->below.swap.zswapin_pages, "zeroin_pages",

@@ -29,6 +29,16 @@ static void pages_cell(struct table *table, const json_t *object, const char *na
 	table_cell(table, "%lld", (long long)member_int(object, name));
 }
 
+static void delay_cell(struct table *table, const json_t *cgroup)
+{
+	char delay[FORMAT_SIZE];
+
+	if (json_is_number(json_object_get(cgroup, "delay_ms")))
+		table_cell(table, "%s", format_value(delay, member_real(cgroup, "delay_ms"), "ms"));
+	else
+		table_cell(table, "-");
+}
+
 static void held_cell(struct table *table, const char *held)
 {
 	table_cell(table, "%s", held ? held : "-");
@@ -144,9 +154,9 @@ static void share_cells(struct table *table, const json_t *cgroup)
 
 static void print_cgroups(const json_t *cgroups, const json_t *frozen, size_t limit, bool colour)
 {
-	static const char *const titles[] = { ">CPU %",	   ">CPU TIME", ">SWAP-IN",
-					      ">SWAP-OUT", "HELD",	">% OF 1 MIN",
-					      "BY",	   "CGROUP",	NULL };
+	static const char *const titles[] = { ">CPU %",	   ">CPU TIME", ">DELAY",      ">SWAP-IN",
+					      ">SWAP-OUT", "HELD",	">% OF 1 MIN", "BY",
+					      "CGROUP",	   NULL };
 	struct table *table = table_new(titles);
 	struct rows list = rows_of(cgroups, frozen);
 	char time[FORMAT_SIZE];
@@ -156,6 +166,7 @@ static void print_cgroups(const json_t *cgroups, const json_t *frozen, size_t li
 
 		table_cell(table, "%.1f", member_real(c, "cpu_pct"));
 		table_cell(table, "%s", format_cpu_time(time, member_int(c, "cpu_usec")));
+		delay_cell(table, c);
 		pages_cell(table, c, "swapin_pages");
 		pages_cell(table, c, "swapout_pages");
 		held_cell(table, list.rows[i].held);
