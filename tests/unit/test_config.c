@@ -401,6 +401,71 @@ static void the_examples_of_the_default_configuration_are_right(void **state)
 	assert_true(c->n_policies >= 3 && c->n_workloads >= 1);
 }
 
+/* The n-th literal block of the manual's EXAMPLES, as man shows it. */
+static char *manual_example(unsigned int n)
+{
+	_cleanup_fclose_ FILE *f = fopen("docs/culprit.conf.5", "re");
+	char line[1024], *text = NULL;
+	bool in_examples = false, in_block = false;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(f);
+	assert_non_null(out);
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, ".Sh ", 4) == 0)
+			in_examples = strcmp(line, ".Sh EXAMPLES\n") == 0;
+		if (strncmp(line, ".Ed", 3) == 0)
+			in_block = false;
+		/* Nothing of it may need an escape of roff, or it would not be word for word. */
+		if (in_block) {
+			assert_null(strpbrk(line, "\\\""));
+			assert_int_not_equal(line[0], '.');
+			assert_true(fputs(line, out) >= 0);
+		}
+		if (in_examples && strncmp(line, ".Bd", 3) == 0)
+			in_block = n-- == 0;
+	}
+	assert_int_equal(fclose(out), 0);
+	return text;
+}
+
+static void the_examples_of_the_manual_are_good_word_for_word(void **state)
+{
+	struct fixture *f = *state;
+	const struct config *config;
+	unsigned int n = 0;
+
+	for (;; n++) {
+		_cleanup_free_ char *text = manual_example(n);
+
+		if (!*text)
+			break;
+		(void)fixture_config(f, text);
+		assert_int_equal(f->n_warnings, 0);
+	}
+	assert_true(n >= 3);
+	/* The first has the thresholds of an auto-pause script. */
+	{
+		_cleanup_free_ char *text = manual_example(0);
+
+		config = fixture_config(f, text);
+	}
+	assert_int_equal(config->n_policies, 2);
+	assert_true(config->policies[0].of_others);
+	assert_float_equal(config->policies[0].enter, 0.15 * FIXTURE_CPUS, 1e-9);
+	assert_float_equal(config->policies[0].leave, 0.05 * FIXTURE_CPUS, 1e-9);
+	assert_int_equal(config->policies[0].grace_ns, 15000000000);
+	assert_string_equal(config->policies[1].of.text, "minecraft.service");
+	assert_float_equal(config->policies[1].enter, 0.03 * FIXTURE_CPUS, 1e-9);
+	assert_int_equal(config->policies[1].grace_ns, 15000000000);
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(config->policies[i].signal, SIGNAL_CPU);
+		assert_int_equal(config->policies[i].action, ACTION_FREEZE);
+		assert_int_equal(config->policies[i].targets[0], 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +493,7 @@ int main(void)
 		FIXTURE_TEST(a_policy_knows_where_it_stands),
 		FIXTURE_TEST(the_default_configuration_changes_nothing),
 		FIXTURE_TEST(the_examples_of_the_default_configuration_are_right),
+		FIXTURE_TEST(the_examples_of_the_manual_are_good_word_for_word),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
