@@ -353,7 +353,8 @@ bool policy_holds(const struct agent_policy *p);
 void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns);
 /* What the policy knows now, for the event that follows. */
 void policy_gather_evidence(struct agent *a, struct agent_policy *p);
-/* All policies, with the values of now; the tick. */
+/* All policies, with the values of now; the tick. The caller sets the timer afterwards: that looks
+ * at each policy. */
 void policies_tick(struct agent *a, uint64_t now_ns);
 /* A cgroup has appeared: those that hold have it held, too, if it is their target. Looks at nothing
  * else, for there may be many of them. True: some policy does. */

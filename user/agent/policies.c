@@ -191,7 +191,7 @@ static void listen_anew(struct agent *a, const struct agent_policy *p)
 		thrash_signal_want(a);
 }
 
-void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
+static void look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
 {
 	enum policy_phase before = p->state.phase;
 	enum policy_verdict verdict;
@@ -217,6 +217,11 @@ void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t
 	}
 	if (p->deaf && !policy_is_deaf(&p->state, &p->rule, now_ns))
 		arm(a, p);
+}
+
+void policy_look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
+{
+	look(a, p, value, now_ns);
 	agent_schedule(a);
 }
 
@@ -259,7 +264,7 @@ void policies_tick(struct agent *a, uint64_t now_ns)
 		/* A crossing wakes us at once; the value read here is for those that hold, and for
 		 * `status`. */
 		p->record_ns = 0;
-		policy_look(a, p, value_of(a, p), now_ns);
+		look(a, p, value_of(a, p), now_ns);
 		if (policy_holds(p) && !p->config->target_offender)
 			hold_targets(a, p, now_ns);
 	}

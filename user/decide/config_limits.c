@@ -69,6 +69,8 @@ static void check_budgets(struct config_source *source, const struct config *con
 	unsigned int room = metric == METRIC_DELAY ? CULPRIT_DELAY_BUDGETS : CULPRIT_CPU_BUDGETS;
 	unsigned int n = 0;
 
+	if (config->n_policies <= CULPRIT_CPU_BUDGETS)
+		return;
 	for (unsigned int i = 0; i < config->n_policies; i++) {
 		if (!is_new_budget(config, i, metric) || ++n <= room)
 			continue;
@@ -95,6 +97,15 @@ static bool add_glob(const char **globs, unsigned int *n, const char *glob)
 	return true;
 }
 
+static struct config_place place_of_devices(struct config_source *source,
+					    const struct policy_config *p)
+{
+	const struct config_section *section = config_source_find(source, "policy", p->name);
+	const struct config_item *item = section ? config_section_find(section, "devices") : NULL;
+
+	return item ? item->place : p->place;
+}
+
 static void check_globs(struct config_source *source, const struct config *config)
 {
 	const char *globs[GPU_GLOBS];
@@ -102,15 +113,11 @@ static void check_globs(struct config_source *source, const struct config *confi
 
 	for (unsigned int i = 0; i < config->n_policies; i++) {
 		const struct policy_config *p = &config->policies[i];
-		const struct config_section *section =
-			config_source_find(source, "policy", p->name);
-		const struct config_item *item =
-			section ? config_section_find(section, "devices") : NULL;
 
 		for (char **d = p->devices; d && *d; d++) {
 			if (add_glob(globs, &n, *d))
 				continue;
-			config_error(source, item ? item->place : p->place,
+			config_error(source, place_of_devices(source, p),
 				     "devices: '%.80s' is one too many: all policies together may "
 				     "have %d different globs; write fewer and wider ones",
 				     *d, GPU_GLOBS);

@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "decide/config_policy.h"
 #include "lib/cleanup.h"
@@ -15,8 +16,13 @@
 
 /* One step goes from a policy to its targets, and from those to the policies that are about what is
  * inside of them. Kept by workload, a step looks at each of them once, however many share it. */
+struct named;
 struct search {
 	const struct config *config;
+	struct named *named;
+	unsigned int n_named;
+	unsigned int *globs; /* workloads with wildcards */
+	unsigned int n_globs;
 	unsigned int **about; /* of each workload: the policies whose `of` is inside of it */
 	unsigned int *n_about;
 	bool *seen;	    /* workloads */
@@ -30,6 +36,8 @@ static void free_search(struct search *s)
 		free(s->about[i]);
 	free(s->about);
 	free(s->n_about);
+	free(s->named);
+	free(s->globs);
 	free(s->seen);
 	free(s->from);
 	free(s->queue);
@@ -40,32 +48,128 @@ static bool is_about_something(const struct policy_config *p)
 	return p->signal == SIGNAL_CPU && !p->of_others && p->of.text;
 }
 
-static int note_about(struct search *s, unsigned int workload)
+/* --- what each policy is about --------------------------------------------------------------- */
+
+/* The workloads without wildcards, in the order of their texts: thousands of policies that are each
+ * held against thousands of workloads would take longer than everything else. */
+struct named {
+	const struct pattern *pattern;
+	unsigned int workload;
+};
+
+static int compare_text(const struct pattern *pattern, enum pattern_kind kind, const char *text,
+			size_t length)
 {
-	const struct pattern *target = &s->config->workloads[workload].pattern;
-	unsigned int *list = NULL, n = 0;
+	int r = (pattern->kind > kind) - (pattern->kind < kind);
 
-	/* Without text it was refused. */
-	for (unsigned int i = 0; target->text && i < s->config->n_policies; i++) {
-		const struct policy_config *p = &s->config->policies[i];
+	r = r ?: strncmp(pattern->text, text, length);
+	return r ?: pattern->text[length] != '\0';
+}
 
-		if (!is_about_something(p) || !pattern_is_inside(&p->of, target))
-			continue;
-		/* In steps of sixteen. */
-		if (n % 16 == 0) {
-			unsigned int *grown = reallocarray(list, n + 16, sizeof(*list));
+static int by_text(const void *a, const void *b)
+{
+	const struct pattern *x = ((const struct named *)a)->pattern;
+	const struct pattern *y = ((const struct named *)b)->pattern;
 
-			if (!grown) {
-				free(list);
-				return -ENOMEM;
-			}
-			list = grown;
-		}
-		list[n++] = i;
+	return (x->kind > y->kind) - (x->kind < y->kind) ?: strcmp(x->text, y->text);
+}
+
+static bool has_wildcards(const struct pattern *p)
+{
+	return p->kind == PATTERN_CGROUP && strpbrk(p->text, "*?[");
+}
+
+static void sort_workloads(struct search *s)
+{
+	for (unsigned int i = 0; i < s->config->n_workloads; i++) {
+		const struct pattern *p = &s->config->workloads[i].pattern;
+
+		/* Without text it was refused. */
+		if (p->text && has_wildcards(p))
+			s->globs[s->n_globs++] = i;
+		else if (p->text)
+			s->named[s->n_named++] = (struct named){ p, i };
 	}
-	s->about[workload] = list;
-	s->n_about[workload] = n;
+	qsort(s->named, s->n_named, sizeof(*s->named), by_text);
+}
+
+static int note(struct search *s, unsigned int workload, unsigned int policy)
+{
+	unsigned int **list = &s->about[workload], *n = &s->n_about[workload], *grown;
+
+	if (*n && (*list)[*n - 1] == policy)
+		return 0;
+	/* In steps of sixteen. */
+	if (*n % 16 == 0) {
+		grown = reallocarray(*list, *n + 16, sizeof(**list));
+		if (!grown)
+			return -ENOMEM;
+		*list = grown;
+	}
+	(*list)[(*n)++] = policy;
 	return 0;
+}
+
+/* Every workload of exactly this name. */
+static int note_named(struct search *s, unsigned int policy, enum pattern_kind kind,
+		      const char *text, size_t length)
+{
+	unsigned int low = 0, high = s->n_named;
+	int r = 0;
+
+	while (low < high) {
+		unsigned int middle = (low + high) / 2;
+
+		if (compare_text(s->named[middle].pattern, kind, text, length) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; r == 0 && low < s->n_named &&
+	       compare_text(s->named[low].pattern, kind, text, length) == 0;
+	     low++)
+		r = note(s, s->named[low].workload, policy);
+	return r;
+}
+
+/* The path itself, those above it, and the units that it goes through. */
+static int note_path(struct search *s, unsigned int policy, const char *path)
+{
+	const char *part = path;
+	int r = 0;
+
+	while (r == 0 && *part) {
+		size_t length = strcspn(part + 1, "/");
+
+		r = note_named(s, policy, PATTERN_UNIT, part + 1, length);
+		part += 1 + length;
+		r = r ?: note_named(s, policy, PATTERN_CGROUP, path, (size_t)(part - path));
+	}
+	return r;
+}
+
+static int note_globs(struct search *s, unsigned int policy)
+{
+	const struct pattern *of = &s->config->policies[policy].of;
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < s->n_globs; i++)
+		if (pattern_is_inside(of, &s->config->workloads[s->globs[i]].pattern))
+			r = note(s, s->globs[i], policy);
+	return r;
+}
+
+static int note_about(struct search *s, unsigned int policy)
+{
+	const struct policy_config *p = &s->config->policies[policy];
+	int r;
+
+	if (!is_about_something(p))
+		return 0;
+	r = p->of.kind == PATTERN_UNIT
+		    ? note_named(s, policy, PATTERN_UNIT, p->of.text, strlen(p->of.text))
+		    : note_path(s, policy, p->of.text);
+	return r ?: note_globs(s, policy);
 }
 
 static int prepare(struct search *s)
@@ -75,15 +179,20 @@ static int prepare(struct search *s)
 
 	s->about = calloc(w, sizeof(*s->about));
 	s->n_about = calloc(w, sizeof(*s->n_about));
+	s->named = calloc(w, sizeof(*s->named));
+	s->globs = calloc(w, sizeof(*s->globs));
 	s->seen = calloc(w, sizeof(*s->seen));
 	s->from = calloc(p, sizeof(*s->from));
 	s->queue = calloc(p, sizeof(*s->queue));
-	if (!s->about || !s->n_about || !s->seen || !s->from || !s->queue)
+	if (!s->about || !s->n_about || !s->named || !s->globs || !s->seen || !s->from || !s->queue)
 		return -ENOMEM;
-	for (unsigned int i = 0; r == 0 && i < s->config->n_workloads; i++)
+	sort_workloads(s);
+	for (unsigned int i = 0; r == 0 && i < s->config->n_policies; i++)
 		r = note_about(s, i);
 	return r;
 }
+
+/* --- circles ---------------------------------------------------------------------------------- */
 
 /* Breadth first from the policy, through those that stand before it. True: `from` leads back from
  * it, by the shortest way. */

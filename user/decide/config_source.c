@@ -90,13 +90,27 @@ void config_warning(struct config_source *source, struct config_place place, con
 /* --- sections and keys -------------------------------------------------------------------------
  */
 
+/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv), 32 bits. */
+static unsigned int hash_of(const char *kind, const char *name)
+{
+	unsigned int hash = 0x811c9dc5;
+
+	for (const char *c = kind; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 0x01000193;
+	for (const char *c = name; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 0x01000193;
+	return hash;
+}
+
 struct config_section *config_source_find(struct config_source *source, const char *kind,
 					  const char *name)
 {
+	unsigned int hash = hash_of(kind, name);
+
 	for (size_t i = 0; i < source->n_sections; i++) {
 		struct config_section *s = &source->sections[i];
 
-		if (strcmp(s->kind, kind) == 0 && strcmp(s->name, name) == 0)
+		if (s->hash == hash && strcmp(s->kind, kind) == 0 && strcmp(s->name, name) == 0)
 			return s;
 	}
 	return NULL;
@@ -145,6 +159,7 @@ static struct config_section *new_section(struct config_source *source, const ch
 		reallocarray(source->sections, source->n_sections + 1, sizeof(*grown));
 	struct config_section section = { .kind = strdup(kind),
 					  .name = strdup(name),
+					  .hash = hash_of(kind, name),
 					  .place = place };
 
 	if (grown)

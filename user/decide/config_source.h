@@ -23,8 +23,9 @@ struct config_item {
 };
 
 struct config_section {
-	char *kind; /* "policy" of [policy miner-yields] */
-	char *name; /* "miner-yields", "" without */
+	char *kind;	   /* "policy" of [policy miner-yields] */
+	char *name;	   /* "miner-yields", "" without */
+	unsigned int hash; /* of both, so that one of thousands is found */
 	struct config_place place;
 	const char *last_file; /* the one that spoke of it last: twice in one file is an error */
 	struct config_item *items;
