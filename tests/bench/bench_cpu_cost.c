@@ -52,6 +52,9 @@ static const struct scenario scenarios[] = {
 	{ "pair_two_cgroups_8_budgets", 2, 2, 2, CULPRIT_CPU_BUDGETS_PER_CGROUP },
 	{ "ring_of_24_in_24_cgroups", 24, 24, 24, 1 },
 	{ "ring_of_64_in_64_cgroups", 64, 64, 64, 1 },
+	/* The same work, in one watched cgroup and in a hundred. */
+	{ "ring_of_100_in_1_cgroup", 100, 1, 1, 1 },
+	{ "ring_of_100_in_100_cgroups", 100, WATCHED, WATCHED, 1 },
 	/* More than the write-back cache has room for: every switch writes to both maps. */
 	{ "ring_of_256_in_64_cgroups", 256, 64, 64, 1 },
 };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * CPU budget crossed → the target last ran, with 2 × CPUs busy tasks in the target. The watched
- * program itself notes the moment at which the CPU time that it has used reaches the budget.
+ * program itself notes the moment at which the CPU time that it has used reaches the budget. And
+ * how long after the end of the grace time the target runs again.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,6 +23,11 @@
 
 #define RUNS	  100
 #define BUDGET_NS (50 * NSEC_PER_MSEC) /* 0.2 CPUs over 250 ms */
+
+#define THAWS	       20
+#define THAW_WINDOW_NS (250 * NSEC_PER_MSEC)
+#define THAW_LEAVE_NS  (25 * NSEC_PER_MSEC) /* 0.1 CPUs over 250 ms */
+#define THAW_GRACE_NS  (300 * NSEC_PER_MSEC)
 
 struct shared {
 	volatile uint64_t crossed_ns;
@@ -50,6 +56,42 @@ static int watched(void *arg)
 	while (!s->stop)
 		;
 	return 0;
+}
+
+/* The watched program runs without a break until it is killed. From then on the window loses what
+ * it used at the pace at which it used it, so that the value is below leave once all but LEAVE of
+ * the window lies behind, and the grace time ends that much later. */
+static void bench_thaw(void **state)
+{
+	static double ms[THAWS];
+	unsigned int cpus = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+	struct crowd *crowd;
+
+	(void)state;
+	live_cgroup("batch");
+	live_cgroup("front");
+	agent_start("[workload batch]\ncgroup = %s/batch\n[policy front]\nsignal = cpu\n"
+		    "of = cgroup:%s/front\nwindow = 250ms\nenter = 0.2cpu\nleave = 0.1cpu\n"
+		    "grace = 300ms\naction = freeze\ntarget = batch\n");
+	crowd = crowd_start("batch", 2 * cpus);
+	for (int i = 0; i < THAWS; i++) {
+		pid_t pid = live_fork("front", load_spin, NULL);
+		uint64_t due, began;
+
+		assert_true(crowd_wait_frozen(crowd, 3000));
+		usleep(THAW_WINDOW_NS / NSEC_PER_USEC);
+		live_kill(pid);
+		due = monotonic_ns() + THAW_WINDOW_NS - THAW_LEAVE_NS + THAW_GRACE_NS;
+		began = crowd_last_ran_ns(crowd);
+		while (crowd_last_ran_ns(crowd) == began)
+			usleep(200);
+		ms[i] = ((double)monotonic_ns() - (double)due) / 1e6;
+	}
+	agent_stop();
+	sort_samples(ms, THAWS);
+	printf("{\"bench\":\"cpu_thaw\",\"busy\":%u,\"runs\":%d,\"after_grace_p50_ms\":%.1f,"
+	       "\"least_ms\":%.1f,\"max_ms\":%.1f}\n",
+	       2 * cpus, THAWS, percentile(ms, THAWS, 50), ms[0], ms[THAWS - 1]);
 }
 
 static void bench(void **state)
@@ -105,6 +147,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(bench, live_setup, live_teardown),
+		cmocka_unit_test_setup_teardown(bench_thaw, live_setup, live_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
