@@ -216,6 +216,19 @@ ok "a cgroup that it names and that is not there is told" eval 'systemctl reload
 sed -i 1,2d "$config"
 ok "and forgotten with it" eval 'systemctl reload culpritd && within 5 not misses_only'
 
+section "a target that systemd kills for keeping still"
+mark
+systemd-run --quiet --unit=dogged.service -p WatchdogSec=1h sleep infinity
+policies dogged
+ok "it is taken" systemctl reload culpritd
+warned() { culprit status --json | jq -e '.agent.warnings[] | select(test("systemd kills dogged.service .* for 1 h "))'; }
+ok "the status warns of WatchdogSec=" within 20 warned
+ok "the journal, too, with FILE:LINE" eval 'since_mark | grep "/etc/culprit/culprit.conf:1: workload dogged: systemd kills"'
+ok "and so does --check" eval 'culpritd --check 2>&1 | grep "WatchdogSec="'
+systemctl stop dogged.service
+policies
+ok "without it nothing is warned of" eval 'systemctl reload culpritd && equal "$(culprit status --json | jq -c .agent.warnings)" "[]"'
+
 section "a policy at work"
 ok "quiet before" is_state front-first quiet
 mark

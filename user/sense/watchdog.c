@@ -13,7 +13,7 @@
 #include "lib/child.h"
 #include "lib/cleanup.h"
 
-#define CALL_TIMEOUT_USEC 500000
+#define CALL_TIMEOUT_USEC 3000000
 
 bool watchdog_is_service(const char *name)
 {

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 /* The child ends after this, whatever it has heard by then. */
-#define WATCHDOG_PATIENCE_S 2
+#define WATCHDOG_PATIENCE_S 4
 
 struct watchdog_answer {
 	uint32_t index; /* of the name */
