@@ -125,7 +125,7 @@ struct agent_policy {
 	uint64_t hold_due_ns; /* gpu: when `hold` is over for the next holder; 0: for none */
 	struct thrash_verdict verdict; /* thrash: of the last two looks */
 	bool told_nobody;	       /* thrash: that nobody may be acted on, since it was quiet */
-	uint64_t selected_ns; /* one at a time: when the last one was held; 0: none was so far */
+	uint64_t selected_ns;	       /* when its last target was held; 0: none was so far */
 	struct event_evidence evidence; /* of the last beginning */
 };
 

@@ -181,6 +181,10 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 	p = hold_claimant(a, h);
 	switch (news) {
 	case ACT_HELD:
+		/* The claim may have ended by the next look. */
+		for (unsigned int i = 0; i < h->n_holders; i++)
+			if (!h->holders[i].off)
+				h->holders[i].policy->selected_ns = claim->held_ns;
 		hold_tell(a, h, p, hold_begun_kind(h->action), h->reason);
 		break;
 	case ACT_SLOW:

@@ -86,8 +86,6 @@ static void list_candidates(struct selection *s)
 /* When the last one was held; now, while it is not known whether it is. */
 static uint64_t last_held_ns(const struct agent *a, const struct agent_policy *p, uint64_t now_ns)
 {
-	uint64_t last = p->selected_ns;
-
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
 		const struct hold *h = &a->holds[i];
 		int at = h->used ? hold_holder_index(h, p) : -1;
@@ -96,10 +94,8 @@ static uint64_t last_held_ns(const struct agent *a, const struct agent_policy *p
 			continue;
 		if (h->claim ? h->claim->state == CLAIM_ACTING : !h->shadow)
 			return now_ns;
-		if (h->claim && h->claim->held_ns > last)
-			last = h->claim->held_ns;
 	}
-	return last;
+	return p->selected_ns;
 }
 
 static void hold_next(struct selection *s)

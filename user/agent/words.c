@@ -236,6 +236,14 @@ static void next_of_held(const struct agent_policy *p, uint64_t now_ns, char *bu
 		snprintf(buf, size, "waits for %s (now %s), and then %s of that (grace)", what, now,
 			 duration(p->rule.grace_ns, time));
 	used = strlen(buf);
+	if (p->config->select != SELECT_ALL && p->selected_ns && p->state.above &&
+	    p->selected_ns + p->config->window_ns > now_ns) {
+		snprintf(buf + used, size - used,
+			 "; the next target follows in %s, if it is needed",
+			 words_left(p->selected_ns + p->config->window_ns - now_ns, time,
+				    sizeof(time)));
+		used = strlen(buf);
+	}
 	if (p->rule.max_hold_ns) {
 		uint64_t end = p->state.held_since_ns + p->rule.max_hold_ns;
 
