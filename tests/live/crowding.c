@@ -42,7 +42,7 @@ static uint64_t preempted(void)
 
 static void settle(const struct crowding *c)
 {
-	static const struct sched_param none;
+	static const struct sched_param none, some = { .sched_priority = 1 };
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
@@ -50,6 +50,8 @@ static void settle(const struct crowding *c)
 	sched_setaffinity(0, sizeof(set), &set);
 	if (c->batch)
 		sched_setscheduler(0, SCHED_BATCH, &none);
+	if (c->fifo)
+		sched_setscheduler(0, SCHED_FIFO, &some);
 	setpriority(PRIO_PROCESS, 0, c->nice);
 	prctl(PR_SET_TIMERSLACK, 1UL);
 	if (c->account) {
@@ -92,4 +94,18 @@ int crowding_spins(void *crowding)
 	while (!c->spin_ms || monotonic_ns() < begin + c->spin_ms * NSEC_PER_MSEC)
 		;
 	return end(c);
+}
+
+int crowding_bursts(void *crowding)
+{
+	static const struct timespec pause = { .tv_nsec = NSEC_PER_MSEC / 2 };
+
+	settle(crowding);
+	for (;;) {
+		uint64_t end_ns = monotonic_ns() + 2 * NSEC_PER_MSEC;
+
+		while (monotonic_ns() < end_ns)
+			;
+		nanosleep(&pause, NULL);
+	}
 }

@@ -18,6 +18,7 @@ struct crowding {
 	unsigned int spin_ms; /* crowding_spins: so long; 0: for ever */
 	int nice;
 	bool batch; /* SCHED_BATCH: it takes the CPU from nobody when it wakes */
+	bool fifo;  /* SCHED_FIFO, all of the same priority: none of them preempts another */
 	struct crowding_account *account;
 };
 
@@ -27,5 +28,6 @@ struct crowding_account *crowding_account(struct crowding *crowding);
 /* For live_fork(), with a struct crowding. */
 int crowding_wakes(void *crowding);
 int crowding_spins(void *crowding);
+int crowding_bursts(void *crowding); /* busy for 2 of 2.5 ms, for ever */
 
 #endif

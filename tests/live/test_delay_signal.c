@@ -23,10 +23,9 @@ static const char front_waits[] =
 
 static const struct crowding often = { .wakes = 1000000, .nice = 19, .batch = true };
 
+/* After the agent, which they would keep from starting. */
 static void start_batch(void)
 {
-	live_cgroup("front");
-	live_cgroup("batch");
 	for (int i = 0; i < 2; i++)
 		live_fork("batch", crowding_spins, &(struct crowding){ .nice = -20 });
 }
@@ -118,8 +117,10 @@ static void who_makes_others_wait_is_frozen_until_they_do_not(void **state)
 	pid_t front;
 
 	(void)state;
-	start_batch();
+	live_cgroup("front");
+	live_cgroup("batch");
 	agent_start(front_waits);
+	start_batch();
 	front = live_fork("front", crowding_wakes, (void *)&often);
 	event = agent_wait_event("frozen", "front-waits", 10000);
 	assert_true(live_until(live_is_frozen, (void *)"batch", 2000));
@@ -179,12 +180,12 @@ static void a_targets_own_waits_never_count(void **state)
 	(void)state;
 	live_cgroup("all");
 	live_cgroup("all/batch");
-	for (int i = 0; i < 2; i++)
-		live_fork("all/batch", crowding_spins, &(struct crowding){ .nice = -20 });
-	live_fork("all/batch", crowding_wakes, (void *)&often);
 	agent_start("[workload batch]\ncgroup = %s/*/batch\n"
 		    "[policy p]\nsignal = cpu\nmetric = delay\nof = cgroup:%s/all\nenter = 1ms\n"
 		    "action = freeze\ntarget = batch\n");
+	for (int i = 0; i < 2; i++)
+		live_fork("all/batch", crowding_spins, &(struct crowding){ .nice = -20 });
+	live_fork("all/batch", crowding_wakes, (void *)&often);
 	usleep(1500 * 1000);
 	p = policy();
 	assert_true(json_number_value(json_object_get(p, "value")) == 0);
