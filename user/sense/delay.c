@@ -77,12 +77,9 @@ static int on_record(void *ctx, void *data, size_t size)
 
 static int load(struct delay_sense *delay, const struct sense_options *options)
 {
-	struct delay_bpf *skel;
+	struct delay_bpf *skel = delay->skel;
 	int r;
 
-	delay->skel = skel = delay_bpf__open();
-	if (!skel)
-		return -errno;
 	skel->rodata->agent_tgid = (uint32_t)options->agent_pid;
 	skel->bss->guardian_tgid = (uint32_t)options->guardian_pid;
 	r = bpf_map__set_max_entries(skel->maps.delay_budget, delay->n_budgets);
@@ -132,6 +129,9 @@ int delay_open(struct delay_sense **out, const struct sense_options *options,
 	if (n_budgets == 0 || n_budgets > CULPRIT_DELAY_BUDGETS ||
 	    (options->source && strcmp(options->source, SOURCE) != 0))
 		return -EINVAL;
+	delay->skel = delay_bpf__open();
+	if (!delay->skel)
+		return say_why(delay, "open", -errno);
 	r = load(delay, options);
 	if (r < 0)
 		return say_why(delay, "load", r);
