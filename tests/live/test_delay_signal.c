@@ -6,8 +6,10 @@
 #include <cmocka.h>
 
 #include <bpf/bpf.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -240,6 +242,70 @@ static void it_is_there_only_while_a_policy_needs_it(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static rlim_t open_files(pid_t pid)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	char path[64];
+	rlim_t n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	return n;
+}
+
+static void reload(void)
+{
+	char error[128] = "";
+	json_t *reply = agent_call("Reload", NULL, error, sizeof(error));
+
+	if (!reply)
+		fail_msg("Reload: %s", error);
+	json_decref(reply);
+}
+
+/* Room for a client and a file that is read, and not for what is loaded. */
+static void where_it_does_not_load_its_policies_do_not_act(void **state)
+{
+	struct rlimit before, few;
+	json_t *p, *s;
+	pid_t front;
+
+	(void)state;
+	live_cgroup("front");
+	live_cgroup("batch");
+	agent_start("");
+	assert_int_equal(prlimit(agent_pid(), RLIMIT_NOFILE, NULL, &before), 0);
+	few = before;
+	few.rlim_cur = open_files(agent_pid()) + 4;
+	assert_int_equal(prlimit(agent_pid(), RLIMIT_NOFILE, &few, NULL), 0);
+	agent_write_config(front_waits);
+	reload();
+	assert_true(
+		agent_logged("the delay sense has no source here (sched_wakeup+sched_switch: "));
+	start_batch();
+	front = live_fork("front", crowding_wakes, (void *)&often);
+	usleep(1000 * 1000);
+	s = sense();
+	assert_true(json_is_null(json_object_get(s, "source")));
+	assert_string_equal(json_string_value(json_array_get(json_object_get(s, "blind"), 0)),
+			    "everything");
+	json_decref(s);
+	p = policy();
+	assert_string_equal(json_string_value(json_object_get(p, "state")), "quiet");
+	json_decref(p);
+	assert_int_equal(agent_count_events("frozen", NULL), 0);
+	/* Another reload tries it again. */
+	assert_int_equal(prlimit(agent_pid(), RLIMIT_NOFILE, &before, NULL), 0);
+	reload();
+	assert_true(has_source());
+	json_decref(agent_wait_event("frozen", "front-waits", 10000));
+	live_kill(front);
+	assert_int_equal(agent_stop(), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, live_setup, live_teardown)
@@ -248,6 +314,7 @@ int main(void)
 		TEST(without_waits_nobody_is_frozen),
 		TEST(a_targets_own_waits_never_count),
 		TEST(it_is_there_only_while_a_policy_needs_it),
+		TEST(where_it_does_not_load_its_policies_do_not_act),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
