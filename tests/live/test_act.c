@@ -676,7 +676,7 @@ static void what_has_left_only_is_not_stopped_again_nor_ended(void **state)
 	move(pid, "left");
 	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), -EPERM);
 	assert_true(runs(&pid));
-	assert_int_equal(act_escalate(m->act, claim, "test", "more"), -EPERM);
+	assert_int_equal(act_escalate(m->act, claim, CLAIM_TERMINATE, "test", "more"), -EPERM);
 	assert_int_equal(claim->action, CLAIM_STOP);
 	assert_true(runs(&pid));
 	/* Back again it is one as any other. */
@@ -1038,10 +1038,114 @@ static void a_freeze_escalates_to_a_terminate_that_is_handled(void **state)
 	claim = mini_freeze(m, id);
 	claim_id = claim->id;
 	assert_true(mini_told(m, ACT_HELD, claim_id));
-	assert_int_equal(act_escalate(m->act, claim, "test", "it went on"), 0);
+	assert_int_equal(act_escalate(m->act, claim, CLAIM_TERMINATE, "test", "it went on"), 0);
 	assert_false(mini_asked_to_freeze("escalate"));
 	assert_int_equal(live_wait(pid), 42);
 	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+}
+
+static void assert_killed(struct mini *m, const char *name)
+{
+	struct claim *claim;
+	struct target target;
+	uint64_t claim_id, start;
+	pid_t pid;
+
+	target = mini_cgroup_target(busy_cgroup(name, load_stubborn, &pid));
+	assert_true(live_until(catches_term, &pid, 1000));
+	start = monotonic_ns();
+	assert_int_equal(act_claim(m->act, CLAIM_KILL, &target, "test", "", &claim), 0);
+	claim_id = claim->id;
+	assert_int_equal(mini_ledger_count(), 1);
+	assert_int_equal(live_wait(pid), 128 + SIGKILL);
+	/* Nobody was asked to end first, and given time for it. */
+	assert_true(monotonic_ns() - start < NSEC_PER_SEC);
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+	assert_false(mini_asked_to_freeze(name));
+	assert_int_equal(mini_ledger_count(), 0);
+}
+
+static void kill_waits_for_nothing(void **state)
+{
+	struct mini *m = *state;
+
+	mini_stop(m);
+	m->options.terminate_timeout_ns = 60 * NSEC_PER_SEC;
+	assert_int_equal(mini_start(m), 0);
+	assert_killed(m, "killed");
+	mini_stop(m);
+	m->options.without_cgroup_kill = true;
+	assert_int_equal(mini_start(m), 0);
+	assert_killed(m, "killed-on-old");
+}
+
+static void a_freeze_escalates_to_a_kill_and_leaves_nothing_frozen(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	uint64_t claim_id;
+	pid_t pid;
+
+	claim = mini_freeze(m, busy_cgroup("kill-frozen", load_stubborn, &pid));
+	claim_id = claim->id;
+	assert_true(mini_told(m, ACT_HELD, claim_id));
+	assert_int_equal(act_escalate(m->act, claim, CLAIM_KILL, "test", "it went on"), 0);
+	assert_int_equal(live_wait(pid), 128 + SIGKILL);
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+	/* Whatever joined it later would be born frozen. */
+	assert_false(mini_asked_to_freeze("kill-frozen"));
+	assert_int_equal(mini_ledger_count(), 0);
+}
+
+static void a_terminate_escalates_to_a_kill_once(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	uint64_t claim_id;
+	pid_t pid;
+	uint64_t id;
+
+	mini_stop(m);
+	m->options.terminate_timeout_ns = 60 * NSEC_PER_SEC;
+	assert_int_equal(mini_start(m), 0);
+	id = busy_cgroup("kill-asked", load_stubborn, &pid);
+	assert_true(live_until(catches_term, &pid, 1000));
+	claim = terminate(m, mini_cgroup_target(id));
+	claim_id = claim->id;
+	assert_int_equal(act_escalate(m->act, claim, CLAIM_TERMINATE, "test", "x"), -EINVAL);
+	assert_int_equal(act_escalate(m->act, claim, CLAIM_FREEZE, "test", "x"), -EINVAL);
+	assert_int_equal(act_escalate(m->act, claim, CLAIM_KILL, "test", "it went on"), 0);
+	assert_int_equal(act_escalate(m->act, claim, CLAIM_KILL, "test", "x"), -EINVAL);
+	assert_int_equal(live_wait(pid), 128 + SIGKILL);
+	assert_true(mini_told(m, ACT_TERMINATED, claim_id));
+}
+
+static bool spare_all(void *user, const struct target *target)
+{
+	(void)user;
+	(void)target;
+	return true;
+}
+
+static void what_is_spared_is_not_killed(void **state)
+{
+	struct mini *m = *state;
+	struct claim *claim;
+	struct target target;
+	pid_t pid;
+
+	mini_stop(m);
+	m->options.spares = spare_all;
+	assert_int_equal(mini_start(m), 0);
+	target = mini_cgroup_target(busy_cgroup("kill-spared", load_stubborn, &pid));
+	assert_int_equal(act_claim(m->act, CLAIM_KILL, &target, "test", "", &claim), 0);
+	for (int i = 0; i < 10; i++) {
+		sd_event_run(m->event, 20000);
+		act_pulse(m->act);
+	}
+	assert_true(runs(&pid));
+	assert_int_equal(act_undo(m->act, claim), 0);
+	live_kill(pid);
 }
 
 /* --- shells ----------------------------------------------------------------------------------- */
@@ -1286,6 +1390,10 @@ int main(void)
 		test_with_agent(terminate_finds_what_was_forked_meanwhile),
 		test_with_agent(terminate_kills_when_the_time_is_up),
 		test_with_agent(terminate_kills_without_cgroup_kill_too),
+		test_with_agent(kill_waits_for_nothing),
+		test_with_agent(a_freeze_escalates_to_a_kill_and_leaves_nothing_frozen),
+		test_with_agent(a_terminate_escalates_to_a_kill_once),
+		test_with_agent(what_is_spared_is_not_killed),
 		test_with_agent(terminate_of_what_the_operator_froze_leaves_it_frozen),
 		test_with_agent(an_agent_that_is_moved_among_what_it_ends_goes_on),
 		test_with_agent(an_undone_terminate_kills_nobody),

@@ -3,6 +3,7 @@
 #include <syslog.h>
 
 #include "config_fixture.h"
+#include "lib/clock.h"
 
 #define S 1000000000ULL
 
@@ -228,6 +229,34 @@ static void delays_have_limits_in_milliseconds(void **state)
 	assert_true(c->policies[1].of_others);
 	assert_int_equal(c->policies[2].metric, METRIC_USE);
 	assert_int_equal(c->policies[2].unit, UNIT_CPUS);
+}
+
+static void a_ladder_is_read(void **state)
+{
+	const struct policy_config *p =
+		&fixture_config(*state,
+				MINER "[policy p]\nsignal=cpu\naction=demote\ntarget=miner\n"
+				      "escalate = freeze:30s,\n  terminate:10m, kill:11m\n")
+			 ->policies[0];
+	const struct escalate_ladder want = { { { ACTION_FREEZE, 30 * NSEC_PER_SEC },
+						{ ACTION_TERMINATE, 600 * NSEC_PER_SEC },
+						{ ACTION_KILL, 660 * NSEC_PER_SEC } },
+					      3 };
+
+	assert_int_equal(p->action, ACTION_DEMOTE);
+	assert_true(escalate_is_same(&p->escalate, &want));
+}
+
+static void to_kill_is_an_action(void **state)
+{
+	const struct config *c =
+		fixture_config(*state, MINER "[policy p]\nsignal=cpu\naction=kill\ntarget=miner\n"
+					     "[policy q]\nsignal=thrash\naction=kill\n"
+					     "target=offender\n");
+
+	assert_int_equal(c->policies[0].action, ACTION_KILL);
+	assert_int_equal(c->policies[0].escalate.count, 0);
+	assert_int_equal(c->policies[1].action, ACTION_KILL);
 }
 
 static void keys_of_later_features_may_be_set_to_their_defaults(void **state)
@@ -481,6 +510,8 @@ int main(void)
 		FIXTURE_TEST(a_policy_may_stand_before_its_workload_and_have_several),
 		FIXTURE_TEST(which_of_several_targets_comes_first_is_read),
 		FIXTURE_TEST(delays_have_limits_in_milliseconds),
+		FIXTURE_TEST(a_ladder_is_read),
+		FIXTURE_TEST(to_kill_is_an_action),
 		FIXTURE_TEST(keys_of_later_features_may_be_set_to_their_defaults),
 		FIXTURE_TEST(comments_and_blanks_are_left_out),
 		FIXTURE_TEST(line_ends_of_other_systems_are_taken),

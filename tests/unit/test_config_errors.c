@@ -317,13 +317,32 @@ static void each_item_of_a_list_is_told_with_its_own_line(void **state)
 		 "13: target: no workload is called 'c'" });
 }
 
+static void a_ladder_must_rise(void **state)
+{
+	EXPECT(state,
+	       { POLICY "escalate = shoot:10m\n", "7: escalate: 'shoot:10m' is not ACTION:TIME" },
+	       { POLICY "escalate = kill:10\n", "7: escalate: '10' has no unit" },
+	       { POLICY "escalate = kill\n", "7: escalate: 'kill' is not ACTION:TIME" },
+	       { POLICY "escalate =\n", "7: escalate" },
+	       { POLICY "escalate = demote:10m\n",
+		 "7: escalate: 'demote:10m' is not more than freeze" },
+	       { POLICY "escalate = freeze:10m\n",
+		 "7: escalate: 'freeze:10m' is not more than freeze" },
+	       { POLICY "escalate = kill:10m,\n  terminate:11m\n",
+		 "8: escalate: 'terminate:11m' is not more than kill" },
+	       { POLICY "escalate = terminate:10m,\n  kill:10m\n",
+		 "8: escalate: 'kill:10m' comes no later" },
+	       { POLICY "escalate = kill:0s\n", "7: escalate: 'kill:0s' comes no later" },
+	       { MINER "[policy p]\nsignal=cpu\naction=demote\ntarget=miner\n"
+		       "escalate = stop:1m\n",
+		 "7: escalate: stop is for single processes" });
+}
+
 static void what_comes_later_is_refused_and_not_ignored(void **state)
 {
 	EXPECT(state,
 	       { "[policy p]\nsignal=thrash\naction = turn\ntarget=offender\n",
 		 "3: 'action = turn' is not supported yet" },
-	       { "[policy p]\nsignal=thrash\naction = kill\ntarget=offender\n",
-		 "3: 'action = kill' is not supported yet" },
 	       { "[policy p]\nsignal=thrash\naction = notify\ntarget=offender\n",
 		 "3: 'action = notify' is not supported yet" },
 	       { MINER "[policy p]\nsignal = presence\nidle = 300s\nignore_users = root\n"
@@ -336,8 +355,6 @@ static void what_comes_later_is_refused_and_not_ignored(void **state)
 		 "4: 'signal = pressure' is not supported yet" },
 	       { POLICY "select = lowest-priority\n",
 		 "7: 'select = lowest-priority' is not supported yet" },
-	       { POLICY "escalate = terminate:10m, kill:11m\n",
-		 "7: 'escalate = terminate:10m, kill:11m' is not supported yet" },
 	       { POLICY "notify = root\n", "7: 'notify = root' is not supported yet" },
 	       { THRASH "slice = 6s\n", "5: 'slice = 6s' is not supported yet" },
 	       { "[policy p]\nsignal=thrash\naction=stop\ntarget = jobs\n",
@@ -356,8 +373,7 @@ static void what_comes_later_is_checked_all_the_same(void **state)
 					      "stop_timeout = 10\nlog = x\n"),
 			 -EINVAL);
 	assert_int_equal(f->n_errors, 6);
-	EXPECT(state, { POLICY "escalate = shoot:10m\n", "7: escalate: 'shoot:10m' is not" },
-	       { POLICY "escalate = kill:10\n", "7: escalate: '10' has no unit" },
+	EXPECT(state,
 	       { POLICY "select = best\n",
 		 "7: select = 'best' is unknown; choose one of: all, top, newest" },
 	       { "[policy p]\nsignal = thrash\naction = freeze\ntarget = offender\n"
@@ -373,6 +389,15 @@ static void a_long_comm_is_a_warning(void **state)
 	assert_int_equal(f->n_warnings, 1);
 	assert_true(fixture_said(f, "culprit.conf:3: 'comm:gnome-software-daemon' is taken as "
 				    "'comm:gnome-software-'"));
+}
+
+static void a_rung_above_max_hold_is_a_warning(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)fixture_config(f, POLICY "max_hold = 10m\nescalate = terminate:5m,\n  kill:10m\n");
+	assert_int_equal(f->n_warnings, 1);
+	assert_true(fixture_said(f, "culprit.conf:9: escalate: 'kill:10m' is never reached"));
 }
 
 static void more_cpus_than_there_are_is_a_warning(void **state)
@@ -631,6 +656,8 @@ int main(void)
 		FIXTURE_TEST(a_workload_is_one_thing_and_not_everything),
 		FIXTURE_TEST(paths_are_checked),
 		FIXTURE_TEST(each_item_of_a_list_is_told_with_its_own_line),
+		FIXTURE_TEST(a_ladder_must_rise),
+		FIXTURE_TEST(a_rung_above_max_hold_is_a_warning),
 		FIXTURE_TEST(what_comes_later_is_refused_and_not_ignored),
 		FIXTURE_TEST(what_comes_later_is_checked_all_the_same),
 		FIXTURE_TEST(a_long_comm_is_a_warning),

@@ -135,7 +135,7 @@ static int carry_out(struct act *act, struct held *h)
 {
 	int r;
 
-	if (h->claim.action == CLAIM_TERMINATE) {
+	if (claim_ends(h->claim.action)) {
 		/* It holds nothing, so the guardian has nothing to undo; but without one there are
 		 * no new claims. */
 		if (guardian_pid(act->options.guardian) == 0)
@@ -174,7 +174,7 @@ int act_would_claim(struct act *act, enum claim_action action, const struct targ
 	if (!suits(action, target->kind))
 		return -EINVAL;
 	r = grip_open(act, &h);
-	if (r == 0 && action != CLAIM_TERMINATE)
+	if (r == 0 && !claim_ends(action))
 		r = grip_is_free(act, &h);
 	grip_close(&h);
 	return r;
@@ -288,20 +288,22 @@ int act_refreeze(struct act *act, struct claim *claim, const char *policy, const
 	return 0;
 }
 
-int act_escalate(struct act *act, struct claim *claim, const char *policy, const char *reason)
+int act_escalate(struct act *act, struct claim *claim, enum claim_action action, const char *policy,
+		 const char *reason)
 {
 	struct held *h = held_of(claim);
 	struct claim before;
 	int r;
 
-	if (claim->action == CLAIM_TERMINATE || h->undoing)
+	if (!claim_ends(action) || claim->action == action || claim->action == CLAIM_KILL ||
+	    h->undoing)
 		return -EINVAL;
 	safety_refresh(&act->safety, guardian_pid(act->options.guardian));
 	r = grip_is_allowed(act, h);
 	if (r < 0)
 		return r;
 	before = *claim;
-	claim->action = CLAIM_TERMINATE;
+	claim->action = action;
 	describe(claim, policy, reason);
 	r = ledger_write(act->options.ledger, claim);
 	if (r < 0) {

@@ -22,8 +22,8 @@ enum act_news {
 	ACT_EXTERNAL_THAW, /* someone else let it go, or changed a weight that we had lowered; what
 			      is left of that stays ours unless the claim is CLAIM_EXTERNAL now */
 	ACT_GONE,	   /* the cgroup or process ended; the claim is over */
-	ACT_TERMINATED,	   /* terminate: nothing is left of the target; the claim is over */
-	ACT_KILLING,	   /* terminate: the time is up, it is being killed */
+	ACT_TERMINATED,	   /* terminate, kill: nothing is left of the target; the claim is over */
+	ACT_KILLING,	   /* terminate: the time is up, it is being killed; kill: likewise */
 	ACT_GUARDIAN_LOST, /* the guardian died; a new one was started, or none could be
 			      (guardian_pid() is 0 then; it is tried again at each pulse) */
 	ACT_UNDONE,	   /* an act_undo() that had failed has worked now; the claim is over */
@@ -60,11 +60,11 @@ void act_free(struct act *act);
  * Ledger, guardian, then the kernel. *out belongs to act. target->path and comm need not be filled
  * in, the claim has them as they are. Errors, nothing changed then:
  * -EEXIST the target is claimed already (*out is that claim); -EBUSY someone else froze or stopped
- * it (no obstacle to CLAIM_TERMINATE); -ESTALE, -ESRCH it is gone or is another one now; -EPERM
- * outside `only`, or the agent, its guardian or their ancestors are in it; -ENOSPC, -EIO the
- * ledger; -EHOSTDOWN no guardian, -EAGAIN it does not read; -ENODATA nothing runs in the cgroup;
- * -EINVAL the action does not suit the target; demote: -EOPNOTSUPP it has no weights, -ERANGE they
- * are as low as they go.
+ * it (no obstacle to CLAIM_TERMINATE and CLAIM_KILL); -ESTALE, -ESRCH it is gone or is another one
+ * now; -EPERM outside `only`, or the agent, its guardian or their ancestors are in it; -ENOSPC,
+ * -EIO the ledger; -EHOSTDOWN no guardian, -EAGAIN it does not read; -ENODATA nothing runs in the
+ * cgroup; -EINVAL the action does not suit the target; demote: -EOPNOTSUPP it has no weights,
+ * -ERANGE they are as low as they go.
  *
  * A process whose parent is a shell with job control is stopped a millisecond later than the shell:
  * a shell that still ran would take the terminal back.
@@ -93,9 +93,11 @@ int act_undo(struct act *act, struct claim *claim);
  * act_claim(), and the claim stays as it was. */
 int act_refreeze(struct act *act, struct claim *claim, const char *policy, const char *reason);
 
-/* Turns a freeze or stop into a terminate: SIGTERM, then let go so that it is handled, then
- * SIGKILL. The claim keeps its id. -EINVAL: it is a terminate already; else as act_claim(). */
-int act_escalate(struct act *act, struct claim *claim, const char *policy, const char *reason);
+/* Turns the claim into a terminate (SIGTERM, then let go so that it is handled, then SIGKILL) or a
+ * kill (SIGKILL, then let go). The claim keeps its id. -EINVAL: it is one already; else as
+ * act_claim(). */
+int act_escalate(struct act *act, struct claim *claim, enum claim_action action, const char *policy,
+		 const char *reason);
 
 /* The claims in force, in order of age; index 0 … count-1. */
 unsigned int act_count(const struct act *act);

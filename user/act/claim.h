@@ -21,7 +21,14 @@ enum claim_action {
 	CLAIM_STOP,	 /* SIGSTOP of one process */
 	CLAIM_DEMOTE,	 /* the least CPU and IO weight for a cgroup */
 	CLAIM_TERMINATE, /* SIGTERM to a whole cgroup or a process, SIGKILL when its time is up */
+	CLAIM_KILL,	 /* SIGKILL at once */
 };
+
+/* What ends its target holds nothing, and cannot be undone. */
+static inline bool claim_ends(enum claim_action action)
+{
+	return action == CLAIM_TERMINATE || action == CLAIM_KILL;
+}
 
 enum target_kind {
 	TARGET_CGROUP,
@@ -42,7 +49,7 @@ enum claim_state {
 	CLAIM_HELD,	/* verified: frozen 1, the process is in state T, the weights read so */
 	CLAIM_SLOW,	/* not verified after 5 s; kept while the signal holds */
 	CLAIM_EXTERNAL, /* someone else undid it; left to the operator */
-	CLAIM_DONE,	/* terminate: nothing is left of the target */
+	CLAIM_DONE,	/* terminate, kill: nothing is left of the target */
 };
 
 struct claim_shell {

@@ -11,10 +11,8 @@
 #include "lib/cleanup.h"
 
 static const char *const action_names[] = {
-	[CLAIM_FREEZE] = "freeze",
-	[CLAIM_STOP] = "stop",
-	[CLAIM_DEMOTE] = "demote",
-	[CLAIM_TERMINATE] = "terminate",
+	[CLAIM_FREEZE] = "freeze",	 [CLAIM_STOP] = "stop", [CLAIM_DEMOTE] = "demote",
+	[CLAIM_TERMINATE] = "terminate", [CLAIM_KILL] = "kill",
 };
 
 static const char *const kind_names[] = {
@@ -230,12 +228,13 @@ void format_claim(char slot[static LEDGER_SLOT_SIZE], const struct claim *claim,
 void format_undone(char slot[static LEDGER_SLOT_SIZE])
 {
 	static const char end[] = UNDONE "}";
+	const size_t len = sizeof(end) - 1;
 	size_t at = LEDGER_SLOT_SIZE - 1;
 
 	while (at > 0 && slot[at] != '}')
 		at--;
-	if (at > 0 && at + strlen(end) < LEDGER_SLOT_SIZE)
-		memcpy(slot + at, end, strlen(end));
+	if (at > 0 && at + len < LEDGER_SLOT_SIZE)
+		memcpy(slot + at, end, len);
 	else
 		format_empty(slot);
 }

@@ -26,7 +26,7 @@ struct held {
 	/* When to look at it next, and how much later after that; 0: only when an event comes. */
 	uint64_t check_ns; /* CLOCK_MONOTONIC */
 	uint64_t step_ns;
-	/* CLAIM_TERMINATE */
+	/* CLAIM_TERMINATE, CLAIM_KILL */
 	uint64_t kill_ns;     /* CLOCK_MONOTONIC, when its time is up */
 	uint64_t round_ticks; /* when the last round of signals began */
 	bool killing;
@@ -102,7 +102,7 @@ void guardian_lost(struct act *act);
 /* --- terminate.c --------------------------------------------------------------------------------
  */
 
-/* The first round of SIGTERM. */
+/* The first round of SIGTERM, or of SIGKILL. */
 void terminate_begin(struct act *act, struct held *h);
 /* Further rounds for what was forked meanwhile; SIGKILL when the time is up. */
 void terminate_step(struct act *act, struct held *h);

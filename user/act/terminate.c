@@ -37,23 +37,13 @@ static void plan(struct act *act, struct held *h)
 	watch_later(act, h, delay);
 }
 
-void terminate_begin(struct act *act, struct held *h)
-{
-	h->claim.since_ns = monotonic_ns();
-	h->kill_ns = h->claim.since_ns + act->options.terminate_timeout_ns;
-	h->step_ns = FIRST_ROUND_NS;
-	h->round_ticks = process_ticks_now();
-	(void)signal_all(act, h, SIGTERM, 0);
-	plan(act, h);
-}
-
 /* Before 5.14 there is no cgroup.kill: frozen, nothing can fork away from the signals. What the
  * operator has frozen stands still already, and stays frozen. With someone in it who must not be
  * touched, the signals to the others have to do: they are repeated. */
 static void kill_frozen(struct act *act, struct held *h)
 {
-	bool froze =
-		grip_is_allowed(act, h) == 0 && grip_is_free(act, h) == 0 && grip_take(act, h) == 0;
+	bool froze = !h->claim.holds && grip_is_allowed(act, h) == 0 && grip_is_free(act, h) == 0 &&
+		     grip_take(act, h) == 0;
 
 	(void)signal_all(act, h, SIGKILL, 0);
 	if (froze) {
@@ -84,6 +74,23 @@ static void kill_all(struct act *act, struct held *h)
 	safety_refresh(&act->safety, guardian_pid(act->options.guardian));
 	if (kill_at_once(act, h) < 0)
 		kill_frozen(act, h);
+}
+
+void terminate_begin(struct act *act, struct held *h)
+{
+	bool at_once = h->claim.action == CLAIM_KILL;
+
+	h->claim.since_ns = monotonic_ns();
+	h->kill_ns = h->claim.since_ns + (at_once ? 0 : act->options.terminate_timeout_ns);
+	h->step_ns = FIRST_ROUND_NS;
+	h->round_ticks = process_ticks_now();
+	h->killing = false;
+	if (!at_once)
+		(void)signal_all(act, h, SIGTERM, 0);
+	/* What is spared is told of, or let go, by the first step, which comes now. */
+	else if (!grip_is_spared(act, &h->claim.target))
+		kill_all(act, h);
+	plan(act, h);
 }
 
 /* Only a process can move. */

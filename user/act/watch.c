@@ -137,11 +137,10 @@ static void look_at_cgroup(struct act *act, struct held *h)
 	int r = freezer_state(h->freezer.events, &state);
 
 	if (r == -ENODEV || (r == 0 && !state.populated)) {
-		(void)table_end(act, h,
-				h->claim.action == CLAIM_TERMINATE ? ACT_TERMINATED : ACT_GONE);
+		(void)table_end(act, h, claim_ends(h->claim.action) ? ACT_TERMINATED : ACT_GONE);
 		return;
 	}
-	if (r < 0 || !h->claim.holds || h->claim.action == CLAIM_TERMINATE)
+	if (r < 0 || !h->claim.holds || claim_ends(h->claim.action))
 		return;
 	if (h->claim.action == CLAIM_DEMOTE) {
 		look_at_weights(act, h);
@@ -172,11 +171,10 @@ static void look_at_process(struct act *act, struct held *h)
 	bool pending;
 
 	if (process_ended(h->pidfd)) {
-		(void)table_end(act, h,
-				h->claim.action == CLAIM_TERMINATE ? ACT_TERMINATED : ACT_GONE);
+		(void)table_end(act, h, claim_ends(h->claim.action) ? ACT_TERMINATED : ACT_GONE);
 		return;
 	}
-	if (!h->claim.holds || h->claim.action == CLAIM_TERMINATE)
+	if (!h->claim.holds || claim_ends(h->claim.action))
 		return;
 	if (h->waits_for_shells)
 		(void)grip_stop_target(h);
@@ -236,7 +234,7 @@ static void on_timer(struct act *act)
 	(void)!read(act->timer, &expirations, sizeof(expirations));
 	while ((h = next_due(act, now))) {
 		h->check_ns = 0;
-		if (h->claim.action == CLAIM_TERMINATE && !h->undoing)
+		if (claim_ends(h->claim.action) && !h->undoing)
 			terminate_step(act, h);
 		else
 			watch_look(act, h);

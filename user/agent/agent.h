@@ -144,7 +144,10 @@ struct agent_budget {
 
 struct holder {
 	struct agent_policy *policy;
-	enum claim_action action; /* what it wants done */
+	enum claim_action first_action; /* what it wants done from the beginning on */
+	enum claim_action action;	/* and now, as far as it has climbed its ladder */
+	struct escalate_state escalate; /* counts from since_ns or the claim's start, the later */
+	uint64_t since_ns;
 	/* Thawed by hand: the policy keeps off this target until its signal has been quiet. */
 	bool off;
 	/* With `off`, of a policy that takes one target at a time: it could not be held, another
@@ -173,6 +176,7 @@ struct hold {
 	uint64_t shadow_due_ns;	    /* shadow: when to look whether it could still be held */
 	uint64_t record_ns; /* of the policy that led to the claim; 0: none, the tick saw it */
 	uint64_t since_ms;
+	uint64_t begun_ns; /* CLOCK_MONOTONIC: since when something has been done; 0: nothing is */
 	char reason[CLAIM_REASON_LEN]; /* as it was when it began */
 };
 
@@ -379,6 +383,9 @@ void target_use_drop(struct agent *a, uint64_t cgroup);
 void target_use_pulse(struct agent *a, uint64_t now_ns);
 /* CPUs, over the last second or two, as of now; 0: not known. */
 double target_use_now(struct agent *a, uint64_t cgroup, uint64_t now_ns);
+
+/* hold_ladder.c */
+enum claim_action claim_action_of(enum policy_action action, enum target_kind kind);
 
 /* words.c: the sentences about a policy, for people. None of them blocks or allocates. */
 /* Why it begins to hold: what was seen, of whom, against what. Of an offender thrash_offender.c

@@ -21,6 +21,8 @@ enum event_kind hold_begun_kind(enum claim_action action)
 		return EVENT_DEMOTED;
 	case CLAIM_TERMINATE:
 		return EVENT_TERMINATED;
+	case CLAIM_KILL:
+		return EVENT_KILLED;
 	default:
 		return EVENT_FROZEN;
 	}
@@ -101,7 +103,7 @@ enum event_kind hold_undone_kind(enum claim_action action)
 bool hold_gives_back(const struct hold *h)
 {
 	/* Who was asked to end and is let go in the middle had nothing taken. */
-	if (h->action == CLAIM_TERMINATE)
+	if (claim_ends(h->action))
 		return false;
 	return h->shadow || (h->claim && h->claim->state != CLAIM_EXTERNAL);
 }
@@ -153,6 +155,7 @@ void hold_is_over(struct hold *h, bool gone)
 	h->again_ns = 0;
 	h->by_operator = false;
 	h->error = gone ? -ENODATA : 0;
+	hold_ladder_restart(h);
 	if (gone)
 		hold_forget_offender(h);
 	if ((h->n_holders == 0 && !h->free_until_ns) || (gone && h->target.kind == TARGET_PROCESS))
@@ -199,7 +202,10 @@ void holds_news(void *agent, enum act_news news, struct claim *claim)
 			thawed_by_others(a, h);
 		break;
 	case ACT_KILLING:
-		hold_tell(a, h, p, EVENT_KILLED, "it did not end in the time it had after SIGTERM");
+		hold_tell(a, h, p, EVENT_KILLED,
+			  h->action == CLAIM_KILL
+				  ? h->reason
+				  : "it did not end in the time it had after SIGTERM");
 		break;
 	case ACT_TERMINATED:
 		hold_tell(a, h, p, EVENT_TERMINATED, h->reason);

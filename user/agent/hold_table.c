@@ -87,6 +87,8 @@ int hold_severity(enum claim_action action)
 		return 0;
 	case CLAIM_TERMINATE:
 		return 2;
+	case CLAIM_KILL:
+		return 3;
 	default:
 		return 1;
 	}

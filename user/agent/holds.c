@@ -49,6 +49,8 @@ static void try_claim(struct agent *a, struct hold *h, const struct agent_policy
 		r = act_claim(a->act, h->action, &h->target, hold_policy_name(p), h->reason,
 			      &claim);
 	h->error = r;
+	if (r == 0 && !h->begun_ns)
+		h->begun_ns = monotonic_ns();
 	if (r == 0 && a->config->shadow) {
 		h->shadow = true;
 		h->shadow_due_ns = monotonic_ns() + SHADOW_NS;
@@ -145,9 +147,9 @@ static int give_way(struct agent *a, struct hold *h, enum claim_action action)
 /* From one action in force to one that takes more. */
 static int raise_to(struct agent *a, struct hold *h, enum claim_action action, const char *reason)
 {
-	if (action == CLAIM_TERMINATE)
-		return act_escalate(a->act, h->claim, hold_policy_name(hold_leading_policy(h)),
-				    reason);
+	if (claim_ends(action))
+		return act_escalate(a->act, h->claim, action,
+				    hold_policy_name(hold_leading_policy(h)), reason);
 	return give_way(a, h, action);
 }
 
@@ -189,7 +191,12 @@ static int join(struct agent *a, struct hold *h, struct agent_policy *p, enum cl
 {
 	if (h->n_holders == MAX_HOLDERS)
 		return -E2BIG;
-	h->holders[h->n_holders++] = (struct holder){ .policy = p, .action = action };
+	h->holders[h->n_holders++] = (struct holder){
+		.policy = p,
+		.first_action = action,
+		.action = action,
+		.since_ns = monotonic_ns(),
+	};
 	/* It was let go before this policy had anything to say: that was no word against it. */
 	if (h->claim && h->claim->state == CLAIM_EXTERNAL)
 		snprintf(h->reason, sizeof(h->reason), "%s", reason);
@@ -271,7 +278,7 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 	char why[128];
 	int r = 0;
 
-	if (h && h->claim && h->claim->action == CLAIM_TERMINATE)
+	if (h && h->claim && claim_ends(h->claim->action))
 		return -EALREADY;
 	/* Someone else has let it go meanwhile. */
 	if (h && h->claim && h->claim->state == CLAIM_EXTERNAL && h->claim->action != CLAIM_DEMOTE)
@@ -310,11 +317,17 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 	return 0;
 }
 
+static bool takes_too_much(const struct hold *h)
+{
+	return (h->claim || h->shadow) &&
+	       hold_severity(h->action) > hold_severity(hold_wanted_action(h));
+}
+
 /* Who wanted most does so no more, others still want something. */
 static void lower(struct agent *a, struct hold *h, const struct agent_policy *gone)
 {
 	const char *name = hold_policy_name(hold_leading_policy(h));
-	bool ended = h->action == CLAIM_TERMINATE;
+	bool ended = claim_ends(h->action);
 	char reason[CLAIM_REASON_LEN];
 
 	snprintf(reason, sizeof(reason), "it need not %s any more, but %s still %s it",
@@ -331,11 +344,12 @@ static void settle(struct agent *a, struct hold *h, const struct agent_policy *g
 		   const char *why)
 {
 	if (hold_is_wanted(h)) {
-		if ((h->claim || h->shadow) &&
-		    hold_severity(h->action) > hold_severity(hold_wanted_action(h)))
+		if (takes_too_much(h))
 			lower(a, h, gone);
-	} else if (undo(a, h, gone, why) == 0 && h->n_holders == 0) {
-		h->used = h->free_until_ns != 0;
+	} else if (undo(a, h, gone, why) == 0) {
+		hold_ladder_restart(h);
+		if (h->n_holders == 0)
+			h->used = h->free_until_ns != 0;
 	}
 }
 
@@ -434,7 +448,10 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 		}
 		holder->policy = p;
 		if (holder->off)
-			holder->action = policy_claim_action(p->config);
+			holder->first_action = holder->action = policy_claim_action(p->config);
+		hold_ladder_inherit(holder, &old->config->escalate);
+		if (hold_is_wanted(h) && takes_too_much(h))
+			lower(a, h, p);
 	}
 }
 
@@ -442,12 +459,13 @@ static void release_spared(struct agent *a, struct hold *h, const char *why)
 {
 	const struct agent_policy *p = hold_leading_policy(h);
 	/* Of such a one nothing else is told. */
-	bool ends = h->claim && h->action == CLAIM_TERMINATE;
+	bool ends = h->claim && claim_ends(h->action);
 
 	if (undo(a, h, p, why) < 0)
 		return;
 	if (ends)
 		hold_tell(a, h, p, EVENT_REFUSED, why);
+	hold_ladder_restart(h);
 	h->error = -EACCES;
 	h->spared_until_ns = monotonic_ns() + SPARED_NS;
 	h->by_operator = false;
@@ -493,6 +511,7 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
 		struct hold *h = &a->holds[i];
+		char reason[CLAIM_REASON_LEN];
 
 		if (!h->used)
 			continue;
@@ -509,6 +528,9 @@ void holds_retry(struct agent *a, uint64_t now_ns)
 			hold_forget_offender(h);
 		}
 		if (h->used && hold_is_wanted(h))
-			(void)pursue(a, h, h->reason);
+			(void)pursue(a, h,
+				     hold_ladder_climb(h, now_ns, reason, sizeof(reason))
+					     ? reason
+					     : h->reason);
 	}
 }

@@ -25,6 +25,21 @@ const struct agent_policy *hold_claimant(struct agent *a, const struct hold *h);
 const char *hold_policy_name(const struct agent_policy *p); /* NULL: the operator */
 void hold_forget_offender(struct hold *h);
 
+/* hold_ladder.c: what is done when it goes on */
+/* Nothing is done to it any more: all begin at the bottom when something is again. */
+void hold_ladder_restart(struct hold *h);
+/* A reload: a holder whose policy has another ladder now begins at its bottom. */
+void hold_ladder_inherit(struct holder *holder, const struct escalate_ladder *old);
+/* True: one of its holders wants more now, and `reason` says why. */
+bool hold_ladder_climb(struct hold *h, uint64_t now_ns, char *reason, size_t size);
+struct ladder_next {
+	const struct agent_policy *policy;
+	enum policy_action action;
+	uint64_t due_ns; /* CLOCK_MONOTONIC */
+};
+/* What comes next, if its signal still speaks for it then; false: nothing. */
+bool hold_ladder_next(const struct hold *h, struct ladder_next *next);
+
 /* hold_news.c: what is told of it */
 enum event_kind hold_begun_kind(enum claim_action action);
 enum event_kind hold_undone_kind(enum claim_action action);
@@ -36,5 +51,8 @@ const char *hold_gone_text(const struct hold *h);
 #define HOLD_OUTSIDE "it is outside `only` now"
 /* Nothing holds it any more, for it is gone or may not be held. */
 void hold_is_over(struct hold *h, bool gone);
+
+/* words.c */
+void words_ladder(const struct ladder_next *next, char *buf, size_t size);
 
 #endif

@@ -54,16 +54,7 @@ static double value_of(struct agent *a, struct agent_policy *p)
 
 enum claim_action policy_claim_action(const struct policy_config *config)
 {
-	switch (config->action) {
-	case ACTION_TERMINATE:
-		return CLAIM_TERMINATE;
-	case ACTION_STOP:
-		return CLAIM_STOP;
-	case ACTION_DEMOTE:
-		return CLAIM_DEMOTE;
-	default:
-		return CLAIM_FREEZE;
-	}
+	return claim_action_of(config->action, TARGET_CGROUP);
 }
 
 void policy_gather_evidence(struct agent *a, struct agent_policy *p)

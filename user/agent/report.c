@@ -124,6 +124,21 @@ static const char *claim_policy(const struct hold *h)
 	return h->claim ? h->claim->policy : hold_policy_name(hold_leading_policy(h));
 }
 
+/* NULL: nothing more comes. */
+static json_t *next_object(const struct hold *h)
+{
+	uint64_t now = monotonic_ns();
+	struct ladder_next next;
+
+	if (!hold_ladder_next(h, &next))
+		return NULL;
+	return json_pack(
+		"{s:s,s:s,s:I}", "action", policy_action_name(next.action), "policy",
+		next.policy->config->name, "at",
+		(json_int_t)(unix_ms() +
+			     (next.due_ns > now ? (next.due_ns - now) / NSEC_PER_MSEC : 0)));
+}
+
 json_t *report_claim(const struct hold *h)
 {
 	json_t *policies = json_array();
@@ -135,13 +150,13 @@ json_t *report_claim(const struct hold *h)
 	if (h->by_operator)
 		json_array_append_new(policies, json_string("operator"));
 	/* What shadow mode would have done is in no ledger, and has no number. */
-	return json_pack("{s:o*,s:s,s:s,s:o,s:o,s:I,s:o,s:s*,s:o*}", "id",
+	return json_pack("{s:o*,s:s,s:s,s:o,s:o,s:I,s:o,s:s*,s:o*,s:o*}", "id",
 			 h->shadow ? NULL : json_integer((json_int_t)(h->claim ? h->claim->id : 0)),
 			 "action", claim_action_name(h->action), "policy", claim_policy(h),
 			 "policies", policies, "target", target_to_json(&h->target), "since",
 			 (json_int_t)(h->claim ? h->claim->since_ms : h->since_ms), "reason",
 			 json_text(h->reason), "state", claim_state_text(h), "shadow",
-			 h->shadow ? json_true() : NULL);
+			 h->shadow ? json_true() : NULL, "next", next_object(h));
 }
 
 static json_t *claims_array(struct agent *a)
@@ -332,6 +347,17 @@ static void say_undo(const struct hold *h, json_t *undo)
 	}
 }
 
+static void say_ladder(const struct hold *h, json_t *list)
+{
+	struct ladder_next next;
+	char text[256];
+
+	if (!hold_ladder_next(h, &next))
+		return;
+	words_ladder(&next, text, sizeof(text));
+	json_array_append_new(list, json_text(text));
+}
+
 /* Up to WHY_EVENTS of the kept events that are about it, oldest first, and the candidates of the
  * newest that has some. */
 static void find_events(struct agent *a, const struct question *q, json_t *events,
@@ -372,6 +398,7 @@ static json_t *answer(struct agent *a, const struct question *q)
 		if (h->claim)
 			say_undo(h, undo);
 		report_next_of_hold(h, next);
+		say_ladder(h, next);
 		if (!target)
 			target = target_to_json(&h->target);
 	}

@@ -196,13 +196,6 @@ static void tell_nobody(struct agent *a, struct agent_policy *p,
 	agent_tell(a, &event);
 }
 
-static enum claim_action action_for(const struct agent_policy *p, enum target_kind kind)
-{
-	if (p->config->action == ACTION_TERMINATE)
-		return CLAIM_TERMINATE;
-	return kind == TARGET_CGROUP ? CLAIM_FREEZE : CLAIM_STOP;
-}
-
 void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 {
 	struct thrash_watch *w = a->thrash;
@@ -241,5 +234,5 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 	else
 		target = p->offender;
 	say_reason(p, &choice, reason, sizeof(reason));
-	(void)hold_begin(a, p, &target, action_for(p, target.kind), reason);
+	(void)hold_begin(a, p, &target, claim_action_of(p->config->action, target.kind), reason);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "agent/agent.h"
+#include "agent/holds.h"
 #include "lib/units.h"
 
 #define DURATION_SIZE 32
@@ -287,6 +288,21 @@ void words_next(const struct agent_policy *p, char *buf, size_t size)
 		next_of_held(p, now, buf, size);
 	else
 		next_of_quiet(p, now, buf, size);
+}
+
+void words_ladder(const struct ladder_next *next, char *buf, size_t size)
+{
+	const char *action = policy_action_name(next->action), *name = next->policy->config->name;
+	uint64_t now = monotonic_ns();
+	char time[DURATION_SIZE];
+
+	if (next->due_ns <= now)
+		snprintf(buf, size, "policy %s: %s as soon as its signal is back (escalate)", name,
+			 action);
+	else
+		snprintf(buf, size,
+			 "policy %s: %s in %s if its signal is still there then (escalate)", name,
+			 action, words_left(next->due_ns - now, time, sizeof(time)));
 }
 
 const char *hold_error_text(int error)

@@ -7,6 +7,7 @@
 #include "cli/print.h"
 #include "cli/table.h"
 #include "culprit/losses.h"
+#include "lib/clock.h"
 
 static void print_agent(const json_t *agent)
 {
@@ -114,6 +115,21 @@ static void print_policies(const json_t *policies, bool colour)
 	table_print(table, colour);
 }
 
+/* Why it is held, and what comes after that (escalate). */
+static void note_claim(struct table *table, const json_t *claim)
+{
+	const json_t *next = json_object_get(claim, "next");
+	json_int_t at = member_int(next, "at"), now = (json_int_t)unix_ms();
+	char left[FORMAT_SIZE];
+
+	if (json_is_object(next))
+		table_note(table, "%s; then %s in %s", member_text(claim, "reason"),
+			   member_text(next, "action"),
+			   format_duration(left, at > now ? at - now : 0));
+	else
+		table_note(table, "%s", member_text(claim, "reason"));
+}
+
 static void print_claims(const json_t *claims, bool colour)
 {
 	static const char *const titles[] = {
@@ -138,7 +154,7 @@ static void print_claims(const json_t *claims, bool colour)
 		table_cell(table, "%s", format_time(since, member_int(claim, "since")));
 		table_cell(table, "%s",
 			   format_target(target, sizeof(target), json_object_get(claim, "target")));
-		table_note(table, "%s", member_text(claim, "reason"));
+		note_claim(table, claim);
 	}
 	puts(i ? "" : "\nclaims: none");
 	table_print(table, colour);

@@ -11,7 +11,8 @@
 
 static bool begins(const json_t *event)
 {
-	static const char *const kinds[] = { "frozen", "stopped", "demoted", "terminated" };
+	static const char *const kinds[] = { "frozen", "stopped", "demoted", "terminated",
+					     "killed" };
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strcmp(member_text(event, "event"), kinds[i]) == 0)

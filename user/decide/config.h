@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "decide/escalate.h"
 #include "decide/pattern.h"
 #include "decide/select.h"
 
@@ -21,15 +22,6 @@ enum signal_kind {
 	SIGNAL_PRESSURE,
 	SIGNAL_PRESENCE,
 	SIGNAL_POWER
-};
-enum policy_action {
-	ACTION_FREEZE,
-	ACTION_STOP,
-	ACTION_DEMOTE,
-	ACTION_TERMINATE,
-	ACTION_KILL,
-	ACTION_TURN,
-	ACTION_NOTIFY
 };
 enum policy_unit {
 	UNIT_CPUS,    /* CPUs, so 0.15 of 2 CPUs is 0.3 */
@@ -74,6 +66,7 @@ struct policy_config {
 	uint64_t grace_ns;
 	uint64_t min_run_ns;  /* 0: none */
 	uint64_t max_hold_ns; /* 0: none */
+	struct escalate_ladder escalate;
 
 	/* cpu: CPUs (a share given in % was multiplied by the number of online CPUs when the file
 	 * was read), or ms for METRIC_DELAY; thrash: share of wall time stalled; gpu: 1 holder that

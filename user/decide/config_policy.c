@@ -44,7 +44,7 @@ static const struct config_word actions[] = {
 	{ "stop", ACTION_STOP },
 	{ "terminate", ACTION_TERMINATE },
 	{ "demote", ACTION_DEMOTE },
-	{ "kill", ACTION_KILL, .later = true },
+	{ "kill", ACTION_KILL },
 	{ "turn", ACTION_TURN, .later = true },
 	{ "notify", ACTION_NOTIFY, .later = true },
 	{ NULL },
@@ -98,7 +98,7 @@ static const struct config_key policy_keys[] = {
 	{ "grace", config_read_duration, FIELD(grace_ns) },
 	{ "min_run", config_read_duration, FIELD(min_run_ns) },
 	{ "max_hold", config_read_limit, FIELD(max_hold_ns) },
-	{ "escalate", config_read_escalate, CHECKED, .only = "none" },
+	{ "escalate", config_read_list, CHECKED },
 	{ "notify", config_read_text, CHECKED, .only = "none" },
 	{ "of", config_read_text, CHECKED, .signals = CPU | PRESSURE },
 	{ "metric", config_read_word, FIELD(metric), .words = metrics, .signals = CPU },
@@ -514,7 +514,7 @@ void config_read_policy(struct config_source *source, const struct config_sectio
 			     "no policy can be called 'operator', which stands for freezing by "
 			     "hand; choose another name");
 	require(&r, "signal", "signal = cpu, gpu or thrash");
-	require(&r, "action", "action = freeze, demote, stop or terminate");
+	require(&r, "action", "action = freeze, demote, stop, terminate or kill");
 	require(&r, "target", "target = the name of a workload, or offender with signal = thrash");
 	r.signal = read_signal(&r);
 	set_defaults(policy);
@@ -522,6 +522,7 @@ void config_read_policy(struct config_source *source, const struct config_sectio
 	if (r.signal == GPU && !policy->devices)
 		set_default_devices(&r);
 	read_targets(&r);
+	config_read_ladder(source, section, policy);
 	read_of(&r);
 	if ((r.signal & (CPU | GPU | THRASH | PRESSURE)) && knows_metric(&r))
 		read_thresholds(&r);

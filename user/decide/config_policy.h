@@ -10,6 +10,9 @@
 void config_read_policy(struct config_source *source, const struct config_section *section,
 			const struct config *config, unsigned int online_cpus,
 			struct policy_config *policy);
+/* escalate, when action, targets and max_hold have been read. */
+void config_read_ladder(struct config_source *source, const struct config_section *section,
+			struct policy_config *policy);
 void config_free_policy(struct policy_config *policy);
 
 /* Jobs are not there yet: says so, and checks the keys. */

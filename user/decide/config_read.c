@@ -443,37 +443,6 @@ void config_read_users(struct config_source *source, const struct config_item *i
 	config_each(source, item, check_user, &reading);
 }
 
-static void check_rung(void *user, const char *text, struct config_place place)
-{
-	static const char *const actions[] = { "freeze", "stop", "demote", "terminate", "kill" };
-	struct list_reading *reading = user;
-	const char *time = strchr(text, ':'), *error;
-	bool known = false;
-	uint64_t ns;
-
-	for (size_t i = 0; time && i < ARRAY_SIZE(actions); i++)
-		known |= strlen(actions[i]) == (size_t)(time - text) &&
-			 strncmp(actions[i], text, (size_t)(time - text)) == 0;
-	if (!known)
-		config_error(reading->source, place,
-			     "%s: '" SHOWN "' is not ACTION:TIME; write it as in terminate:10m",
-			     reading->key, text);
-	else if (units_parse_duration(time + 1, &ns, &error) < 0)
-		config_error(reading->source, place, "%s: '" SHOWN "' %s", reading->key, time + 1,
-			     error);
-}
-
-void config_read_escalate(struct config_source *source, const struct config_item *item,
-			  const struct config_key *key, void *field)
-{
-	struct list_reading reading = { .source = source, .key = item->key };
-
-	(void)key;
-	(void)field;
-	if (strcmp(item->value, "none") != 0)
-		config_each(source, item, check_rung, &reading);
-}
-
 /* --- sections ----------------------------------------------------------------------------------
  */
 

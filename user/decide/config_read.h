@@ -44,7 +44,6 @@ config_reader config_read_users;    /* checked only */
 config_reader config_read_list;	    /* checked only: not empty */
 config_reader config_read_text;	    /* checked only: not empty */
 config_reader config_read_nice;	    /* checked only */
-config_reader config_read_escalate; /* checked only: ACTION:TIME, … */
 
 /*
  * Reads every key of the section by the table into the struct at `out` (NULL: only checks); keys
