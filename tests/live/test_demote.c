@@ -68,7 +68,7 @@ static int setup(void **state)
 	}
 	live_cgroup("hog");
 	live_cgroup("front");
-	live_fork("hog", load_spin, NULL);
+	live_fork("hog", load_sleep, NULL);
 	snprintf(text, sizeof(text), "%d", WEIGHT);
 	(void)write_file(live_path("hog"), "cpu.weight", text);
 	snprintf(text, sizeof(text), "default %d", IO);
@@ -94,9 +94,10 @@ static bool is_restored(void *unused)
 
 static pid_t start_demoting(void)
 {
-	pid_t front = live_fork("front", load_spin, NULL);
+	pid_t front;
 
 	agent_start(demoting);
+	front = live_fork("front", load_spin, NULL);
 	assert_true(live_until(is_demoted, NULL, 5000));
 	json_decref(agent_wait_event("demoted", "front-first", 3000));
 	return front;
@@ -124,8 +125,8 @@ static void without_weights_it_is_refused_once_with_what_to_do(void **state)
 	(void)state;
 	if (has_weights())
 		skip();
-	live_fork("front", load_spin, NULL);
 	agent_start(demoting);
+	live_fork("front", load_spin, NULL);
 	event = agent_wait_event("refused", "front-first", 5000);
 	assert_non_null(strstr(json_string_value(json_object_get(event, "reason")),
 			       "cgroup.subtree_control"));
@@ -168,13 +169,15 @@ static void the_agents_end_gives_them_back(void **state)
 static void its_guardian_gives_them_back(void **state)
 {
 	json_t *event;
+	pid_t front;
 
 	(void)state;
 	if (!has_weights())
 		skip();
-	start_demoting();
+	front = start_demoting();
 	live_kill(agent_pid());
-	assert_true(live_until(is_restored, NULL, 100));
+	assert_true(live_until(is_restored, NULL, 1000));
+	live_kill(front);
 	agent_start("");
 	event = agent_wait_event("recovered", "front-first", 3000);
 	assert_non_null(strstr(json_string_value(json_object_get(event, "reason")), "guardian"));
@@ -186,12 +189,12 @@ static void without_a_guardian_the_ledger_gives_them_back(void **state)
 {
 	char error[128];
 	json_t *reply;
-	pid_t guardian;
+	pid_t guardian, front;
 
 	(void)state;
 	if (!has_weights())
 		skip();
-	start_demoting();
+	front = start_demoting();
 	reply = agent_call("GetStatus", NULL, error, sizeof(error));
 	guardian = (pid_t)json_integer_value(json_object_get(
 		json_object_get(json_object_get(reply, "status"), "agent"), "guardian_pid"));
@@ -202,6 +205,7 @@ static void without_a_guardian_the_ledger_gives_them_back(void **state)
 	kill(guardian, SIGKILL);
 	live_kill(agent_pid());
 	assert_true(is_demoted(NULL));
+	live_kill(front);
 	agent_start("");
 	json_decref(agent_wait_event("recovered", "front-first", 3000));
 	assert_true(is_restored(NULL));
@@ -242,8 +246,8 @@ static void what_is_low_already_is_left_alone(void **state)
 	idle = read_file("cpu.idle") >= 0;
 	assert_true(write_file(live_path("hog"), idle ? "cpu.idle" : "cpu.weight", "1"));
 	(void)write_file(live_path("hog"), "io.weight", "default 1");
-	live_fork("front", load_spin, NULL);
 	agent_start(demoting);
+	live_fork("front", load_spin, NULL);
 	event = agent_wait_event("refused", "front-first", 5000);
 	assert_non_null(strstr(json_string_value(json_object_get(event, "reason")), "left alone"));
 	json_decref(event);
