@@ -30,6 +30,7 @@ struct held {
 	uint64_t kill_ns;     /* CLOCK_MONOTONIC, when its time is up */
 	uint64_t round_ticks; /* when the last round of signals began */
 	bool killing;
+	bool kill_untold; /* it was killed at once, and nobody has heard of it */
 	/* It is over, but could not be undone yet; `last_news` is told when it is. */
 	bool undoing;
 	enum act_news last_news;

@@ -85,10 +85,11 @@ void terminate_begin(struct act *act, struct held *h)
 	h->step_ns = FIRST_ROUND_NS;
 	h->round_ticks = process_ticks_now();
 	h->killing = false;
+	/* What is spared is told of, or let go, by the first step, which comes now. */
+	h->kill_untold = at_once && !grip_is_spared(act, &h->claim.target);
 	if (!at_once)
 		(void)signal_all(act, h, SIGTERM, 0);
-	/* What is spared is told of, or let go, by the first step, which comes now. */
-	else if (!grip_is_spared(act, &h->claim.target))
+	else if (h->kill_untold)
 		kill_all(act, h);
 	plan(act, h);
 }
@@ -130,6 +131,7 @@ void terminate_step(struct act *act, struct held *h)
 		return;
 	}
 	h->killing = true;
+	h->kill_untold = false;
 	h->step_ns = FIRST_ROUND_NS;
 	plan(act, h);
 	table_tell(act, ACT_KILLING, h);

@@ -131,13 +131,28 @@ static void look_at_weights(struct act *act, struct held *h)
 		let_go_by_others(act, h);
 }
 
+/* Nothing is left of the target. What is killed at once may be gone before the step that tells so.
+ */
+static void end_with_target(struct act *act, struct held *h)
+{
+	uint64_t id = h->claim.id;
+
+	if (h->kill_untold) {
+		h->kill_untold = false;
+		table_tell(act, ACT_KILLING, h);
+		if (table_find_id(act, id) != h)
+			return;
+	}
+	(void)table_end(act, h, claim_ends(h->claim.action) ? ACT_TERMINATED : ACT_GONE);
+}
+
 static void look_at_cgroup(struct act *act, struct held *h)
 {
 	struct freezer_state state;
 	int r = freezer_state(h->freezer.events, &state);
 
 	if (r == -ENODEV || (r == 0 && !state.populated)) {
-		(void)table_end(act, h, claim_ends(h->claim.action) ? ACT_TERMINATED : ACT_GONE);
+		end_with_target(act, h);
 		return;
 	}
 	if (r < 0 || !h->claim.holds || claim_ends(h->claim.action))
@@ -171,7 +186,7 @@ static void look_at_process(struct act *act, struct held *h)
 	bool pending;
 
 	if (process_ended(h->pidfd)) {
-		(void)table_end(act, h, claim_ends(h->claim.action) ? ACT_TERMINATED : ACT_GONE);
+		end_with_target(act, h);
 		return;
 	}
 	if (!h->claim.holds || claim_ends(h->claim.action))
