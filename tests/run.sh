@@ -16,6 +16,21 @@ if (($# == 0)); then
 	exit 1
 fi
 
+# What a test leaves that was killed outright: its cgroups, named after its pid, with all that is in them.
+sweep() {
+	local mount root dir
+	mount=$(awk '$4 == "/" && / - cgroup2 / { print $5; exit }' /proc/self/mountinfo)
+	for root in "$mount"/culprit-test-[0-9]*; do
+		[[ -d $root && ! -d /proc/${root##*-} ]] || continue
+		for dir in "$root" "$root"/*/; do echo 0 >"$dir/cgroup.freeze"; done
+		echo 1 >"$root/cgroup.kill"
+		for ((i = 0; i < 100; i++)); do
+			find "$root" -depth -type d -exec rmdir {} + && break
+			sleep 0.02
+		done
+	done
+} 2>/dev/null
+
 passed=0 failed=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -30,6 +45,7 @@ for t in "$@"; do
 	# A hanging test is a failing test; live tests that take minutes do not belong into check.
 	timeout --kill-after=10 "${CULPRIT_TEST_TIMEOUT:-240}" "$t" >"$log" 2>&1
 	rc=$?
+	((rc < 128)) || sweep
 	took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
 	ok=$(grep -c '^\[       OK \]' "$log")
 	bad=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
