@@ -294,7 +294,7 @@ static int64_t best_latency_after_start(void)
 {
 	int64_t best = INT64_MAX;
 
-	for (unsigned int i = 0; i < 3; i++) {
+	for (unsigned int i = 0; i < 5; i++) {
 		int64_t us = latency_after_start();
 
 		assert_true(us > 0);
@@ -315,8 +315,9 @@ static void the_number_of_processes_in_a_target_does_not_delay_its_freezing(void
 	many = best_latency_after_start();
 	print_message("    crossed to frozen with 1 process: %.2f ms, with 1001: %.2f ms\n",
 		      (double)few / 1e3, (double)many / 1e3);
-	/* Where each is looked at first, it is 6 ms and more. */
-	assert_true(many < 2 * few + 1500);
+	/* Where each is looked at first, it is 6 ms and more, twenty times as much; an emulated
+	 * machine has been seen to take twice as long from one start to another. */
+	assert_true(many < 3 * few + 1500);
 }
 
 /* --- a look that is due -------------------------------------------------------------------------

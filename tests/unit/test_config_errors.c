@@ -163,11 +163,8 @@ static void what_a_policy_needs_is_told(void **state)
 
 static void targets_must_exist_and_fit_the_signal(void **state)
 {
-	EXPECT(state,
-	       { MINER "[policy p]\nsignal=cpu\naction=stop\ntarget=miner\n",
-		 "5: action = stop is for single processes" },
-	       { "[policy p]\nsignal=thrash\naction = demote\ntarget=offender\n",
-		 "3: action = demote is for cgroups" });
+	EXPECT(state, { "[policy p]\nsignal=thrash\naction = demote\ntarget=offender\n",
+			"3: action = demote is for cgroups" });
 	EXPECT(state,
 	       { "[policy p]\nsignal=cpu\naction=freeze\ntarget = miner\n",
 		 "4: target: no workload is called 'miner'; add a [workload miner]" },
@@ -335,7 +332,7 @@ static void a_ladder_must_rise(void **state)
 	       { POLICY "escalate = kill:0s\n", "7: escalate: 'kill:0s' comes no later" },
 	       { MINER "[policy p]\nsignal=cpu\naction=demote\ntarget=miner\n"
 		       "escalate = stop:1m\n",
-		 "7: escalate: stop is for single processes" });
+		 "7: escalate: stop takes a workload's processes one by one; write freeze" });
 }
 
 static void what_comes_later_is_refused_and_not_ignored(void **state)

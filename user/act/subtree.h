@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Signals to all processes of a cgroup and of those below it. Allocates nothing. */
+/* The processes of a cgroup and of those below it, and signals to all of them. Allocates nothing.
+ */
 #ifndef CULPRIT_ACT_SUBTREE_H
 #define CULPRIT_ACT_SUBTREE_H
 
+#include <sys/types.h>
+
 #include "act/safety.h"
 #include "lib/cgroupfs.h"
+
+/* Calls fn with each process's pid. By then it may have ended, left, or been joined by others. 0,
+ * or -errno (-ESTALE: the cgroup is gone). */
+int subtree_each(const struct cgroupfs *fs, uint64_t cgroup, void (*fn)(void *user, pid_t pid),
+		 void *user);
 
 struct subtree_signal {
 	const struct cgroupfs *fs;

@@ -376,6 +376,19 @@ const char *policy_unit_name(const struct agent_policy *p); /* what its value is
 /* Holds the next one, if it is time for it. Allocates nothing. */
 void select_targets(struct agent *a, struct agent_policy *p, uint64_t now_ns);
 
+/* stop_targets.c: policies that stop the processes of their targets one by one */
+bool stops_processes(const struct agent_policy *p);
+/* Stops all that are in this cgroup and below it and are not stopped yet. 0: some are; else why
+ * none is. */
+int stop_workload(struct agent *a, struct agent_policy *p, const struct tree_node *node,
+		  const char *reason);
+/* Does the policy have a process stopped there? */
+bool stop_holds_any(const struct agent *a, const struct agent_policy *p, const char *cgroup_path);
+/* At each tick: stops who has come to those that it has chosen before, lets go who has left. */
+void stop_go_on(struct agent *a, struct agent_policy *p);
+/* The living process with this pid, as /proc has it. 0 or -errno. */
+int target_of_pid(struct agent *a, pid_t pid, struct target *target);
+
 /* target_use.c: how much CPU time those use that are compared, from cpu.stat, whatever the source
  * of the cpu sense is */
 void target_use_add(struct agent *a, uint64_t cgroup);
@@ -483,8 +496,12 @@ int hold_by_operator(struct agent *a, const struct target *target, uint64_t unti
 /* Lets it go, and keeps every policy off it until then, held now or not. -ENOSPC: no room to
  * remember that. */
 int hold_free_by_operator(struct agent *a, const struct target *target, uint64_t until_ns);
+/* After it was thawed by hand: the policy, which acts on what is in this cgroup one by one, keeps
+ * off all of it until its signal has been quiet. -ENOSPC: no room to remember that. */
+int hold_keep_off(struct agent *a, struct agent_policy *p, const struct target *cgroup);
 /* Takes the policy off all its holds, or off one; undoes those that nobody holds any more. */
 void holds_release(struct agent *a, struct agent_policy *p, const char *why);
+void hold_leave(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why);
 /* Reload: the new policy holds what the old one held and it still names, if its action is the same;
  * what was thawed by hand it keeps off. The rest is let go. */
 void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p);

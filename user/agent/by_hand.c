@@ -4,12 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/pidfd.h>
 
 #include "agent/agent.h"
-#include "act/process.h"
 #include "lib/cleanup.h"
-#include "lib/procfs.h"
 #include "tell/json.h"
 
 /* --- what a name stands for --------------------------------------------------------------------
@@ -44,32 +41,13 @@ static void take_node(struct each_target *each, const struct tree_node *node)
 
 /* Some kernels hide pid 1 from the census; what is asked for by its number is told all the same
  * what it is. */
-static int find_in_proc(struct agent *a, struct target *target)
-{
-	/* Of a thread's id /proc knows something, too. */
-	_cleanup_close_ int pidfd = pidfd_open(target->pid, 0), dir = -1;
-	struct proc_stat st;
-	int r = pidfd < 0 ? -ESRCH : proc_read_stat(target->pid, &st);
-
-	if (r < 0)
-		return r;
-	target->start_time_ns = process_start_ns(&st);
-	memcpy(target->comm, st.comm, sizeof(target->comm));
-	r = proc_read_cgroup(target->pid, target->path, sizeof(target->path));
-	if (r < 0)
-		return r;
-	dir = cgroupfs_open_path(&a->cgroups, target->path);
-	target->cgroup = dir >= 0 ? cgroupfs_id(dir) : 0;
-	return 0;
-}
-
 static int find_process(struct agent *a, struct target *target)
 {
 	const struct culprit_process *list;
 	size_t count = 0;
 
 	if (!a->census || census_take(a->census, target->pid, &list, &count) < 0 || count == 0)
-		return find_in_proc(a, target);
+		return target_of_pid(a, target->pid, target);
 	target->cgroup = list[0].cgroup;
 	target->start_time_ns = list[0].start_time_ns;
 	memcpy(target->comm, list[0].comm, sizeof(target->comm));
@@ -298,9 +276,8 @@ static bool frozen_by_others(struct agent *a, const struct target *target)
 	       cgroupfs_read(dir, "cgroup.freeze", text, sizeof(text)) > 0 && text[0] == '1';
 }
 
-static void thaw_one(struct each_target *each, const struct target *target)
+static void thaw_one(struct by_hand *hand, const struct target *target)
 {
-	struct by_hand *hand = (struct by_hand *)each;
 	struct hold *h = hold_find(hand->agent, target);
 	bool held = h && (h->claim || h->by_operator);
 	json_t *claim;
@@ -326,6 +303,36 @@ static void thaw_one(struct each_target *each, const struct target *target)
 	}
 }
 
+/* The processes that policies stop in it, one by one: they are let go with it, and those policies
+ * keep off what else comes to it, too. */
+static void thaw_processes(struct by_hand *hand, const struct target *cgroup)
+{
+	struct agent *a = hand->agent;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		struct hold *h = &a->holds[i];
+
+		if (!h->used || h->target.kind != TARGET_PROCESS ||
+		    (!h->claim && !h->by_operator) ||
+		    !cgroup_path_within(h->target.path, cgroup->path))
+			continue;
+		for (unsigned int k = 0; k < h->n_holders; k++)
+			if (stops_processes(h->holders[k].policy) &&
+			    hold_keep_off(a, h->holders[k].policy, cgroup) < 0)
+				note_failure(hand, cgroup, hold_error_text(-ENOSPC));
+		thaw_one(hand, &h->target);
+	}
+}
+
+static void thaw_target(struct each_target *each, const struct target *target)
+{
+	struct by_hand *hand = (struct by_hand *)each;
+
+	thaw_one(hand, target);
+	if (target->kind == TARGET_CGROUP)
+		thaw_processes(hand, target);
+}
+
 static void answer_thaw(struct varlink_call *call, const char *name, const struct by_hand *hand)
 {
 	char message[512];
@@ -349,7 +356,7 @@ static void answer_thaw(struct varlink_call *call, const char *name, const struc
 void control_thaw(void *agent, struct varlink_call *call, json_t *parameters)
 {
 	struct agent *a = agent;
-	struct by_hand hand = { .each.fn = thaw_one, .agent = a };
+	struct by_hand hand = { .each.fn = thaw_target, .agent = a };
 	const char *name;
 	int64_t for_ms = 0;
 	bool timed = false;

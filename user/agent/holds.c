@@ -384,6 +384,12 @@ static bool is_gone(const struct agent *a, const struct hold *h)
 	return h->target.kind == TARGET_CGROUP && a->tree && !tree_find(a->tree, h->target.cgroup);
 }
 
+/* Does it hold what is in the cgroup rather than the cgroup? Then it is here to keep off it. */
+static bool is_by_process(const struct hold *h, const struct holder *holder)
+{
+	return h->target.kind == TARGET_CGROUP && holder->first_action == CLAIM_STOP;
+}
+
 /* The operator's time is over: whoever would hold it now does. */
 static void end_freedom(struct hold *h)
 {
@@ -391,6 +397,10 @@ static void end_freedom(struct hold *h)
 	for (unsigned int i = 0; i < h->n_holders; i++) {
 		struct holder *holder = &h->holders[i];
 
+		if (is_by_process(h, holder)) {
+			h->holders[i--] = h->holders[--h->n_holders];
+			continue;
+		}
 		/* Who takes one at a time has had reason enough, or not, to take another one. */
 		holder->passed = holder->policy->config->select != SELECT_ALL;
 		holder->off = holder->passed;
@@ -409,15 +419,40 @@ static void leave(struct agent *a, struct hold *h, unsigned int at, const char *
 		h->used = h->free_until_ns != 0;
 }
 
+void hold_leave(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why)
+{
+	int at = h->used ? hold_holder_index(h, p) : -1;
+
+	if (at >= 0)
+		leave(a, h, (unsigned int)at, why);
+}
+
 void holds_release(struct agent *a, struct agent_policy *p, const char *why)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
-		struct hold *h = &a->holds[i];
-		int at = h->used ? hold_holder_index(h, p) : -1;
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		hold_leave(a, &a->holds[i], p, why);
+}
 
-		if (at >= 0)
-			leave(a, h, (unsigned int)at, why);
-	}
+int hold_keep_off(struct agent *a, struct agent_policy *p, const struct target *cgroup)
+{
+	struct hold *h = hold_find(a, cgroup);
+
+	if (!h)
+		h = hold_new(a, cgroup, CLAIM_STOP);
+	if (!h)
+		return -ENOSPC;
+	if (hold_holder_index(h, p) >= 0)
+		return 0;
+	if (h->n_holders == MAX_HOLDERS)
+		return -ENOSPC;
+	h->holders[h->n_holders++] = (struct holder){
+		.policy = p,
+		.first_action = CLAIM_STOP,
+		.action = CLAIM_STOP,
+		.since_ns = monotonic_ns(),
+		.off = true,
+	};
+	return 0;
 }
 
 void holds_release_all(struct agent *a, const char *why)
@@ -438,7 +473,7 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 
 		if (!holder)
 			continue;
-		if (holder->passed) {
+		if (holder->passed || (is_by_process(h, holder) && !stops_processes(p))) {
 			leave(a, h, (unsigned int)at, "");
 			continue;
 		}
@@ -447,8 +482,9 @@ void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent
 			continue;
 		}
 		holder->policy = p;
-		if (holder->off)
-			holder->first_action = holder->action = policy_claim_action(p->config);
+		if (holder->off && !is_by_process(h, holder))
+			holder->first_action = holder->action =
+				claim_action_of(p->config->action, h->target.kind);
 		hold_ladder_inherit(holder, &old->config->escalate);
 		if (hold_is_wanted(h) && takes_too_much(h))
 			lower(a, h, p);

@@ -82,12 +82,27 @@ void policy_gather_evidence(struct agent *a, struct agent_policy *p)
 	snprintf(p->evidence.device, sizeof(p->evidence.device), "%s", p->device);
 }
 
+static void hold_node(struct agent *a, struct agent_policy *p, const struct tree_node *node,
+		      const char *reason)
+{
+	struct target target;
+
+	if (stops_processes(p)) {
+		(void)stop_workload(a, p, node, reason);
+		return;
+	}
+	target_of_node(&target, node);
+	(void)hold_begin(a, p, &target, policy_claim_action(p->config), reason);
+}
+
 /* Holds whatever cgroups the policy's targets name just now, or the next of them; what is held
  * already is left alone. */
 static void hold_targets(struct agent *a, struct agent_policy *p, uint64_t now_ns)
 {
 	char reason[CLAIM_REASON_LEN];
 
+	if (stops_processes(p))
+		stop_go_on(a, p);
 	if (p->config->select != SELECT_ALL) {
 		select_targets(a, p, now_ns);
 		return;
@@ -96,12 +111,8 @@ static void hold_targets(struct agent *a, struct agent_policy *p, uint64_t now_n
 	for (unsigned int t = 0; t < p->config->n_targets; t++) {
 		struct agent_workload *w = &a->workloads[p->config->targets[t]];
 
-		for (unsigned int i = 0; i < w->n_nodes; i++) {
-			struct target target;
-
-			target_of_node(&target, w->nodes[i]);
-			(void)hold_begin(a, p, &target, policy_claim_action(p->config), reason);
-		}
+		for (unsigned int i = 0; i < w->n_nodes; i++)
+			hold_node(a, p, w->nodes[i], reason);
 	}
 }
 
@@ -119,7 +130,6 @@ static bool targets_path(const struct agent *a, const struct agent_policy *p, co
 bool policies_hold_node(struct agent *a, const struct tree_node *node)
 {
 	char reason[CLAIM_REASON_LEN];
-	struct target target;
 	bool holds = false;
 
 	/* Nearly always: not once for each policy. */
@@ -133,9 +143,8 @@ bool policies_hold_node(struct agent *a, const struct tree_node *node)
 		    !targets_path(a, p, node->path))
 			continue;
 		words_begin(a, p, reason, sizeof(reason));
-		target_of_node(&target, node);
 		p->record_ns = 0;
-		(void)hold_begin(a, p, &target, policy_claim_action(p->config), reason);
+		hold_node(a, p, node, reason);
 		holds = true;
 	}
 	return holds;
@@ -368,8 +377,14 @@ int policies_build(struct agent *a)
 bool policy_targets(const struct agent *a, const struct agent_policy *p,
 		    const struct target *target)
 {
-	return p->config->target_offender ||
-	       (target->kind == TARGET_CGROUP && targets_path(a, p, target->path));
+	if (p->config->target_offender)
+		return true;
+	if (target->kind == TARGET_CGROUP)
+		return targets_path(a, p, target->path);
+	for (unsigned int t = 0; t < p->config->n_targets; t++)
+		if (workload_contains(&a->workloads[p->config->targets[t]], target->path))
+			return stops_processes(p);
+	return false;
 }
 
 /* Does it go on with what the old one of its name was at? */

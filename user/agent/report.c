@@ -213,9 +213,12 @@ static bool asks_target(const struct question *q, const struct target *t)
 	if (q->pid)
 		return t->pid == q->pid;
 	if (q->workload)
-		return t->kind == TARGET_CGROUP && workload_contains(q->workload, t->path);
-	if (t->kind == TARGET_PROCESS)
-		return strcmp(t->comm, q->name) == 0;
+		return workload_contains(q->workload, t->path);
+	/* What is stopped in a cgroup is asked for with it. */
+	if (t->kind == TARGET_PROCESS && q->name[0] == '/')
+		return cgroup_path_within(t->path, q->name);
+	if (t->kind == TARGET_PROCESS && strcmp(t->comm, q->name) == 0)
+		return true;
 	if (q->name[0] == '/')
 		return strcmp(t->path, q->name) == 0;
 	slash = strrchr(t->path, '/');

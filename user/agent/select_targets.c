@@ -30,6 +30,8 @@ static bool is_held_by(const struct hold *h, const struct agent_policy *p)
 /* Is it held already, by itself or with a cgroup above it? Or left alone, as somebody wants it? */
 static bool is_settled(struct agent *a, const struct agent_policy *p, const struct tree_node *node)
 {
+	if (stops_processes(p) && stop_holds_any(a, p, node->path))
+		return true;
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
 		const struct hold *h = &a->holds[i];
 		int at;
@@ -111,7 +113,9 @@ static void hold_next(struct selection *s)
 
 		words_select(s->agent, p, c, reason, sizeof(reason));
 		target_of_node(&target, s->nodes[next]);
-		r = hold_try(s->agent, p, &target, policy_claim_action(p->config), reason);
+		r = stops_processes(p) ? stop_workload(s->agent, p, s->nodes[next], reason)
+				       : hold_try(s->agent, p, &target,
+						  policy_claim_action(p->config), reason);
 		if (r == 0)
 			p->selected_ns = s->now_ns;
 		if (r == 0 || hold_must_wait(r))

@@ -84,9 +84,10 @@ static void read_rung(void *user, const char *text, struct config_place place)
 	if (!parse(r, text, place, &rung) || !rises(r, text, place, &rung))
 		return;
 	if (rung.action == ACTION_STOP && policy->n_targets) {
-		config_error(r->source, place,
-			     "escalate: stop is for single processes, and a workload is a cgroup; "
-			     "write freeze, which holds all of it at once");
+		config_error(
+			r->source, place,
+			"escalate: stop takes a workload's processes one by one; write freeze, "
+			"which holds all of it at once");
 		return;
 	}
 	if (policy->max_hold_ns && rung.after_ns >= policy->max_hold_ns)

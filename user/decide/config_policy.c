@@ -256,10 +256,6 @@ static void read_targets(struct policy_reading *r)
 	if (!item || config_is_empty_list(item))
 		return;
 	config_each(r->source, item, read_target, r);
-	if (r->policy->n_targets && r->policy->action == ACTION_STOP)
-		config_error(r->source, find(r, "action")->place,
-			     "action = stop is for single processes, and a workload is a cgroup; "
-			     "write freeze, which holds all of it at once");
 	if (r->policy->target_offender && r->policy->action == ACTION_DEMOTE)
 		config_error(r->source, find(r, "action")->place,
 			     "action = demote is for cgroups, and an offender may be a single "
