@@ -400,6 +400,20 @@ bool live_until(bool (*test)(void *arg), void *arg, unsigned int timeout_ms)
 	return test(arg);
 }
 
+bool live_is_emulated(void)
+{
+	uint64_t shortest = UINT64_MAX;
+
+	for (unsigned int i = 0; i < 100; i++) {
+		uint64_t begun = monotonic_ns(), took;
+
+		close(open("/dev/null", O_RDONLY | O_CLOEXEC));
+		took = monotonic_ns() - begun;
+		shortest = took < shortest ? took : shortest;
+	}
+	return shortest > 15 * NSEC_PER_USEC;
+}
+
 const char *live_program(const char *name)
 {
 	static char ring[4][PATH_MAX];

@@ -56,6 +56,10 @@ bool live_until(bool (*test)(void *arg), void *arg, unsigned int timeout_ms);
 bool live_is_frozen(void *name);
 bool live_is_thawed(void *name);
 
+/* Is this machine emulated? All takes ten times as long there, and where its CPUs share one thread
+ * (as in scripts/vm.sh) each waits for up to 100 ms while another one is busy. */
+bool live_is_emulated(void);
+
 /* $CULPRIT_BUILD/culpritd and so on (default build/). */
 const char *live_program(const char *name);
 /* A fresh directory (in $TMPDIR or /tmp) that live_cleanup() removes with all that is in it. */
