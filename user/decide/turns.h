@@ -6,20 +6,22 @@
  *
  * Whose turn it is runs. Beside it run those that fit: first the small ones, which fit beside
  * everyone and so never wait, then the others in line. Who waits, waits for no more turns than
- *there are others: who has run goes behind all who have not, and who comes joins at the end.
+ * there are others: who has run goes behind all who have not, and who comes joins at the end. Who
+ * is larger than the capacity runs alone.
  *
  * What a member needs is its working set. At most that is its footprint. It is known better from
  * what is resident when a turn ends in which it had stopped reading pages back in: what it does not
- * touch has gone out meanwhile. When all working sets fit together, it is over.
+ * touch goes out over the rotations. It is over when all working sets fit together, and also when
+ * nobody had to read anything back in for a whole rotation: then what does not fit is not used.
  *
  * A turn is as long as the slice, or so much longer that the refill, in which the runner reads its
  * pages back in, is a small part of it; but no longer than 12 slices, nor than a minute (or the
  * slice, if that is more). It ends early when the runner ends, or does nothing.
  *
- * How it is used, at every look (turns_next_ns()):
- *	turns_see() for every member; turns_step(); freeze those that are to wait (from the last to
- *	the first: the newest first); then let those run that may. If turns_over(): let all run;
- *keep the rotation for a while, so that turns_thrashes_again() can be told, then forget it.
+ * How it is used, at every look (turns_next_ns()): turns_see() for every member, then turns_step();
+ * freeze those that are to wait, from the last to the first, which at the begin is the newest
+ * first; then let those run that may. If turns_over(), let all run, and keep the rotation for a
+ * while, so that it can be told that turns_thrashes_again(); then forget it.
  */
 #ifndef CULPRIT_DECIDE_TURNS_H
 #define CULPRIT_DECIDE_TURNS_H
@@ -27,52 +29,45 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "decide/turns_track.h"
+
 #define TURNS_MAX 32
 
-/* When the rate of swap-ins falls, and whether anything is done at all, since a turn began. */
-struct turns_track {
-	uint64_t base_ns, base_swapin_pages; /* where the present interval began */
-	double peak;			     /* pages/s, the highest so far */
-	uint64_t quiet_ns;		     /* since when the rate has been low; 0: it is not */
-	uint64_t refill_ns;		     /* how long it took, or has taken so far */
-	bool settled; /* it has been low for long enough: the refill is over */
-	uint64_t idle_ns, idle_cpu_usec, idle_swapin_pages; /* where the idle time began */
-	bool idle;
-};
-
-/* To be read only. */
 struct turns_member {
-	uint64_t key;		  /* the caller's */
-	uint64_t start_time_ns;	  /* larger is newer */
-	bool runs;		  /* as turns_step() decided; else it waits */
-	uint64_t since_ns;	  /* when that last changed, or it joined */
-	bool is_seen;		  /* the four below are known */
-	uint64_t footprint_pages; /* anonymous + swap entries + shared */
-	uint64_t resident_pages;
-	uint64_t swapin_pages; /* since whenever */
-	uint64_t cpu_usec;     /* since whenever; 0: not known */
-	bool is_measured;      /* its working set is known better than by the footprint */
-	uint64_t measured_pages;
+	uint64_t key;		/* the caller's */
+	uint64_t start_time_ns; /* larger is newer */
+	bool runs;		/* as turns_step() decided; else it waits */
+	uint64_t since_ns;	/* when that last changed; before: of the first step it was in */
+	/* Whether turns_see() has told, and the last it did. */
+	bool is_seen;
+	uint64_t footprint_pages, resident_pages, swapin_pages, cpu_usec;
+	/* Its working set was measured_pages when its footprint was measured_at_pages. */
+	bool is_measured;
+	uint64_t measured_pages, measured_at_pages;
 	uint64_t refill_ns; /* of its last turns: rises at once, falls slowly */
-	bool has_begun, rode, was_sent_off;
-	struct turns_track track;
+	bool has_ended;	    /* a turn, with so many swap-ins; next to none since the one before: */
+	uint64_t ended_swapin_pages;
+	bool read_nothing;
+	bool has_joined;	  /* it was in a step */
+	bool has_ridden;	  /* it runs since this turn began */
+	bool was_sent_off;	  /* it ran beside this runner, and did not fit any more */
+	struct turns_track track; /* of this turn, or since it runs */
 };
 
+/* To be read only, but for slice_ns. */
 struct turns {
-	uint64_t slice_ns; /* the least turn; may be changed at any time */
-	/* In line: members[0] has the turn (turns_runner()), then those whose turns come next. */
+	uint64_t slice_ns; /* the least turn; may be changed before any step */
+	/* In line: members[0] has the turn if is_turn, then those whose turns come next. */
 	struct turns_member members[TURNS_MAX];
 	unsigned int count;
-	/* What follows is to be read only. */
-	uint64_t capacity_pages; /* at the last step */
-	uint64_t turn_ns;	 /* how long a turn is; may still grow while the runner refills */
+	bool is_turn, has_begun, is_over, is_due;
+	uint64_t now_ns, capacity_pages; /* of the last step */
+	uint64_t turn_ns;		 /* how long a turn is; grows while the runner refills */
 	uint64_t turn_began_ns;
 	uint64_t turns; /* how many have begun */
-	bool is_turn;	/* members[0] has the turn */
-	bool has_begun, is_over, is_due;
-	uint64_t now_ns; /* of the last step */
 	unsigned int doubts;
 	uint64_t doubted_until_ns;
+	uint64_t refuted_pages; /* so much did not fit, whatever the capacity is; 0: nothing */
 };
 
 void turns_init(struct turns *t, uint64_t slice_ns);
@@ -85,8 +80,12 @@ int turns_add(struct turns *t, uint64_t key, uint64_t start_time_ns);
  * to the next in line. False: no such member. */
 bool turns_remove(struct turns *t, uint64_t key);
 
-/* What is known of it now. swapin_pages and cpu_usec only rise; one that fell has not moved.
- * cpu_usec 0: not known, and so never idle. False: no such member. */
+/*
+ * What is known of it now. Footprint: anonymous + swap entries + shared memory. swapin_pages and
+ * cpu_usec count since whenever; one that fell has not moved. Pages that somebody else read back in
+ * for it are its swap-ins, too: else it seems to need none. cpu_usec 0: not known, and so never
+ * idle. False: no such member.
+ */
 bool turns_see(struct turns *t, uint64_t key, uint64_t footprint_pages, uint64_t resident_pages,
 	       uint64_t swapin_pages, uint64_t cpu_usec, uint64_t now_ns);
 
