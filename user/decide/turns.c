@@ -422,6 +422,7 @@ bool turns_step(struct turns *t, uint64_t now_ns, uint64_t capacity_pages)
 	t->now_ns = max_u64(t->now_ns, now_ns);
 	t->capacity_pages = capacity_pages;
 	t->is_due = false;
+	t->turn_ns = turn_length(t);
 	if (t->has_begun && !t->is_over && (!t->is_turn || is_at_its_end(t)))
 		end_turn(t);
 	if (t->is_over || needs_no_turns(t)) {
