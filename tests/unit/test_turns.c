@@ -69,6 +69,7 @@ static void the_next_turn_begins_in_the_step_in_which_its_runner_is_gone(void **
 	assert_true(turns_remove(&f.t, 1));
 	assert_false(turns_remove(&f.t, 1));
 	assert_null(turns_runner(&f.t));
+	assert_int_equal(turns_next_in_line(&f.t)->key, 2);
 	assert_true(turns_next_ns(&f.t) <= f.now);
 	assert_true(look(&f));
 	assert_int_equal(runner(&f), 2);
@@ -84,6 +85,7 @@ static void the_next_turn_begins_in_the_step_in_which_its_runner_is_gone(void **
 	assert_true(turns_remove(&f.t, 4));
 	assert_true(look(&f));
 	assert_true(turns_over(&f.t));
+	assert_null(turns_next_in_line(&f.t));
 	assert_true(runs(&f, 2));
 	assert_true(turns_next_ns(&f.t) == UINT64_MAX);
 }
@@ -133,6 +135,7 @@ static void what_is_told_adds_up(void **state)
 	assert_true(turns_runs_by_ns(&f.t, turns_find(&f.t, 1)) == 100 * S);
 	assert_true(turns_runs_by_ns(&f.t, turns_find(&f.t, 2)) == 105 * S);
 	assert_true(turns_runs_by_ns(&f.t, turns_find(&f.t, 3)) == 110 * S);
+	assert_int_equal(turns_next_in_line(&f.t)->key, 2);
 	assert_int_equal(f.t.capacity_pages, CAP);
 	run_for(&f, 4 * S);
 	assert_true(turns_find(&f.t, 2)->since_ns == 105 * S);
@@ -159,6 +162,9 @@ static void those_that_fit_run_beside_in_the_order_of_the_line(void **state)
 	/* 4 fits beside everyone. 3 would, without it. */
 	assert_true(runs(&f, 1) && runs(&f, 4) && runs(&f, 3));
 	assert_false(runs(&f, 2) || runs(&f, 5));
+	assert_int_equal(turns_next_in_line(&f.t)->key, 2);
+	/* Who runs beside has had its turn by then. */
+	assert_true(turns_runs_by_ns(&f.t, turns_find(&f.t, 5)) == f.now + 2 * SLICE);
 	next_turn(&f);
 	assert_int_equal(runner(&f), 2);
 	assert_true(runs(&f, 4));
@@ -168,6 +174,28 @@ static void those_that_fit_run_beside_in_the_order_of_the_line(void **state)
 	assert_int_equal(runner(&f), 5);
 	assert_true(runs(&f, 4));
 	assert_false(runs(&f, 1) || runs(&f, 2));
+}
+
+/* One that runs alone anyway does not make the others any less small. */
+static void beside_who_is_too_large_nobody_is_small(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	add(&f, 1, 300);
+	add(&f, 2, 100);
+	add(&f, 3, 80);
+	add(&f, 4, 30);
+	look(&f);
+	assert_true(runs(&f, 1));
+	assert_false(runs(&f, 2) || runs(&f, 3) || runs(&f, 4));
+	next_turn(&f);
+	assert_true(runs(&f, 2) && runs(&f, 4));
+	assert_false(runs(&f, 1) || runs(&f, 3));
+	next_turn(&f);
+	assert_int_equal(runner(&f), 3);
+	assert_true(runs(&f, 4));
 }
 
 static void who_grows_too_large_to_run_beside_waits_until_the_next_turn(void **state)
@@ -239,6 +267,50 @@ static void capacity_may_come_and_go(void **state)
 	assert_true(turns_over(&f.t));
 }
 
+/* Of two that fit without room to spare both run, though it is not over yet. */
+static void where_nobody_waits_nobody_needs_to_give_a_turn_away(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	add(&f, 1, 100);
+	add(&f, 2, 90);
+	add(&f, 3, 190);
+	f.seen[1].cpu_usec = 1000000;
+	look(&f);
+	f.seen[2].footprint = f.seen[2].resident = 98;
+	look(&f);
+	assert_true(turns_remove(&f.t, 3));
+	look(&f);
+	assert_true(runs(&f, 1) && runs(&f, 2));
+	run_for(&f, 4 * S);
+	assert_false(turns_over(&f.t));
+	assert_int_equal(runner(&f), 1);
+	assert_int_equal(turns_next_in_line(&f.t)->key, 2);
+	run_for(&f, S);
+	assert_int_equal(runner(&f), 2);
+	assert_true(runs(&f, 1) && runs(&f, 2));
+}
+
+static void who_comes_after_it_is_over_begins_it_anew(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	add(&f, 2, 90);
+	add(&f, 3, 90);
+	look(&f);
+	assert_true(turns_over(&f.t));
+	add(&f, 1, 150);
+	assert_true(look(&f));
+	assert_false(turns_over(&f.t));
+	/* The oldest first. */
+	assert_int_equal(runner(&f), 1);
+	assert_false(runs(&f, 2) || runs(&f, 3));
+}
+
 /* --- odd input ---------------------------------------------------------------------------------
  */
 
@@ -268,6 +340,13 @@ static void odd_clocks_and_counters_do_no_harm(void **state)
 	run_for(&f, S);
 	f.seen[1].cpu_usec += 100000;
 	run_for(&f, S);
+	assert_int_equal(runner(&f), 1);
+	/* What it does while the clock is behind is done now. */
+	f.now -= 50 * S;
+	f.seen[1].cpu_usec += 100000;
+	look(&f);
+	f.now += 50 * S + 200 * MS;
+	look(&f);
 	assert_int_equal(runner(&f), 1);
 	/* A machine that slept: the turn is over, once. */
 	f.now += 3600 * S;
@@ -318,9 +397,12 @@ int main(void)
 		cmocka_unit_test(there_is_room_for_so_many),
 		cmocka_unit_test(what_is_told_adds_up),
 		cmocka_unit_test(those_that_fit_run_beside_in_the_order_of_the_line),
+		cmocka_unit_test(beside_who_is_too_large_nobody_is_small),
 		cmocka_unit_test(who_grows_too_large_to_run_beside_waits_until_the_next_turn),
 		cmocka_unit_test(who_has_become_small_enough_joins_at_once),
 		cmocka_unit_test(capacity_may_come_and_go),
+		cmocka_unit_test(where_nobody_waits_nobody_needs_to_give_a_turn_away),
+		cmocka_unit_test(who_comes_after_it_is_over_begins_it_anew),
 		cmocka_unit_test(odd_clocks_and_counters_do_no_harm),
 		cmocka_unit_test(huge_numbers_do_not_overflow),
 	};

@@ -89,6 +89,35 @@ static void a_few_pages_now_and_then_are_no_refill(void **state)
 	assert_true(f.now == 165 * S);
 }
 
+/* Nor what was before it was first seen, or before its turn. */
+static void a_refill_is_what_was_read_in_its_turn(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	add(&f, 1, 100);
+	add(&f, 2, 120);
+	add(&f, 3, 190);
+	f.seen[1].swapin = 1000000000;
+	turns_step(&f.t, f.now, CAP);
+	assert_int_equal(runner(&f), 1);
+	f.now += S;
+	look(&f);
+	run_for(&f, 2 * S);
+	assert_true(f.t.turn_ns == SLICE);
+	f.seen[2].footprint = 90;
+	f.seen[2].pages_per_s = 30000;
+	look(&f);
+	assert_true(runs(&f, 2));
+	next_turn(&f);
+	assert_true(f.now == 105 * S);
+	assert_int_equal(runner(&f), 2);
+	f.seen[2].pages_per_s = 0;
+	next_turn(&f);
+	assert_true(f.now == 110 * S);
+}
+
 static void who_does_nothing_gives_its_turn_away(void **state)
 {
 	struct fixture f;
@@ -141,6 +170,10 @@ static void a_turn_tells_what_is_needed(void **state)
 	f.seen[1].resident = 10;
 	run_for(&f, S);
 	assert_int_equal(working_set(&f, 1), 120);
+	f.seen[1].resident = 150;
+	run_for(&f, S);
+	assert_int_equal(working_set(&f, 1), 120);
+	f.seen[1].resident = 10;
 	/* What is added is needed, also when it is out already. */
 	f.seen[1].footprint = 160;
 	look(&f);
@@ -175,10 +208,13 @@ static void who_has_not_got_all_it_needs_tells_nothing(void **state)
 	look(&f);
 	f.seen[1].resident = 30;
 	f.seen[1].pages_per_s = 1000;
+	/* It has hardly stopped. */
+	run_for(&f, 11800 * MS);
+	f.seen[1].pages_per_s = 20;
 	next_turn(&f);
 	assert_true(f.now == 112 * S);
 	assert_int_equal(working_set(&f, 1), 190);
-	f.seen[1].pages_per_s = 20;
+	assert_false(runs(&f, 1));
 	f.seen[2].pages_per_s = 20;
 	next_turn(&f);
 	next_turn(&f);
@@ -190,6 +226,33 @@ static void who_has_not_got_all_it_needs_tells_nothing(void **state)
 	f.seen[1].pages_per_s = 1000;
 	next_turn(&f);
 	assert_int_equal(working_set(&f, 1), 190);
+}
+
+static void a_turn_cut_short_tells_nothing(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	add(&f, 1, 100);
+	add(&f, 2, 90);
+	add(&f, 3, 190);
+	for (uint64_t key = 1; key <= 3; key++)
+		f.seen[key].pages_per_s = 50;
+	look(&f);
+	f.seen[1].resident = 60;
+	next_turn(&f);
+	assert_int_equal(working_set(&f, 1), 60);
+	next_turn(&f);
+	assert_int_equal(runner(&f), 2);
+	assert_true(runs(&f, 1));
+	f.seen[1].pages_per_s = 30000;
+	f.seen[1].resident = 20;
+	run_for(&f, 400 * MS);
+	assert_true(turns_remove(&f.t, 2));
+	look(&f);
+	assert_int_equal(runner(&f), 3);
+	assert_int_equal(working_set(&f, 1), 60);
 }
 
 static void one_that_sleeps_tells_nothing_of_what_it_needs(void **state)
@@ -206,6 +269,30 @@ static void one_that_sleeps_tells_nothing_of_what_it_needs(void **state)
 	next_turn(&f);
 	assert_true(f.now == 101 * S);
 	assert_int_equal(working_set(&f, 1), 190);
+}
+
+static void reading_much_is_not_reading_nothing(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	f.t.slice_ns = S;
+	add(&f, 1, 150);
+	add(&f, 2, 150);
+	f.seen[1].pages_per_s = 0;
+	f.seen[2].pages_per_s = 90;
+	look(&f);
+	for (int i = 0; i < 4; i++)
+		next_turn(&f);
+	/* Once nothing, then without end; while the other comes to need nothing. */
+	assert_int_equal(runner(&f), 1);
+	f.seen[1].pages_per_s = 1000;
+	next_turn(&f);
+	f.seen[2].pages_per_s = 0;
+	next_turn(&f);
+	assert_int_equal(runner(&f), 1);
+	assert_false(turns_over(&f.t));
 }
 
 static void it_is_over_when_all_fit_with_room_to_spare(void **state)
@@ -257,8 +344,11 @@ static void reading_nothing_for_a_rotation_is_fitting(void **state)
 		next_turn(&f);
 	}
 	assert_false(turns_over(&f.t));
-	for (int i = 0; i < 4; i++)
+	/* A page here and there is nothing. */
+	for (int i = 0; i < 4; i++) {
+		f.seen[runner(&f)].swapin += 10;
 		next_turn(&f);
+	}
 	assert_true(turns_over(&f.t));
 }
 
@@ -295,6 +385,23 @@ static void estimates_that_were_refuted_are_not_believed_for_a_while(void **stat
 	}
 }
 
+static void nothing_is_refuted_before_it_is_over(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	add(&f, 1, 150);
+	add(&f, 2, 150);
+	look(&f);
+	f.seen[1].footprint = 20;
+	see(&f, 1);
+	turns_thrashes_again(&f.t, f.now);
+	assert_int_equal(f.t.doubts, 0);
+	look(&f);
+	assert_true(turns_over(&f.t));
+}
+
 static void when_even_footprints_fit_the_capacity_is_not_believed(void **state)
 {
 	struct fixture f;
@@ -323,13 +430,17 @@ int main(void)
 		cmocka_unit_test(a_long_refill_makes_turns_long),
 		cmocka_unit_test(a_refill_that_never_ends_makes_the_longest_turn),
 		cmocka_unit_test(a_few_pages_now_and_then_are_no_refill),
+		cmocka_unit_test(a_refill_is_what_was_read_in_its_turn),
 		cmocka_unit_test(who_does_nothing_gives_its_turn_away),
 		cmocka_unit_test(a_turn_tells_what_is_needed),
 		cmocka_unit_test(who_has_not_got_all_it_needs_tells_nothing),
+		cmocka_unit_test(a_turn_cut_short_tells_nothing),
 		cmocka_unit_test(one_that_sleeps_tells_nothing_of_what_it_needs),
+		cmocka_unit_test(reading_much_is_not_reading_nothing),
 		cmocka_unit_test(it_is_over_when_all_fit_with_room_to_spare),
 		cmocka_unit_test(reading_nothing_for_a_rotation_is_fitting),
 		cmocka_unit_test(estimates_that_were_refuted_are_not_believed_for_a_while),
+		cmocka_unit_test(nothing_is_refuted_before_it_is_over),
 		cmocka_unit_test(when_even_footprints_fit_the_capacity_is_not_believed),
 	};
 

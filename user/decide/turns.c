@@ -127,12 +127,13 @@ bool turns_see(struct turns *t, uint64_t key, uint64_t footprint_pages, uint64_t
 
 	if (!m)
 		return false;
+	now_ns = max_u64(now_ns, t->now_ns);
 	/* What it did before it was first seen is not of this turn. */
 	if (!m->is_seen && m->runs)
 		turns_track_begin(&m->track, swapin_pages, cpu_usec, now_ns);
 	m->is_seen = true;
 	m->footprint_pages = footprint_pages;
-	m->resident_pages = min_u64(resident_pages, footprint_pages);
+	m->resident_pages = resident_pages;
 	m->swapin_pages = swapin_pages;
 	m->cpu_usec = cpu_usec;
 	if (!m->runs)
@@ -406,7 +407,7 @@ static bool apply(struct turns *t, const bool chosen[TURNS_MAX], bool is_new_tur
 			m->since_ns = t->now_ns;
 			m->was_sent_off = m->runs && !is_new_turn;
 		}
-		if (chosen[i] && (is_new_turn || !m->runs))
+		if (chosen[i] && is_new_turn)
 			turns_track_begin(&m->track, m->swapin_pages, m->cpu_usec, t->now_ns);
 		m->has_ridden = chosen[i] && (is_new_turn || m->has_ridden);
 		m->runs = chosen[i];
@@ -451,6 +452,17 @@ bool turns_over(const struct turns *t)
 const struct turns_member *turns_runner(const struct turns *t)
 {
 	return t->is_turn ? &t->members[0] : NULL;
+}
+
+const struct turns_member *turns_next_in_line(const struct turns *t)
+{
+	if (t->is_over)
+		return NULL;
+	for (unsigned int i = t->is_turn; i < t->count; i++)
+		if (!t->members[i].has_ridden)
+			return &t->members[i];
+	/* All run: whose turn it was longest ago. */
+	return t->count > 1 ? &t->members[1] : NULL;
 }
 
 uint64_t turns_until_ns(const struct turns *t)

@@ -51,7 +51,7 @@ struct turns_member {
 	bool has_joined;	  /* it was in a step */
 	bool has_ridden;	  /* it runs since this turn began */
 	bool was_sent_off;	  /* it ran beside this runner, and did not fit any more */
-	struct turns_track track; /* of this turn, or since it runs */
+	struct turns_track track; /* of this turn, if it has ridden */
 };
 
 /* To be read only, but for slice_ns. */
@@ -113,6 +113,9 @@ const struct turns_member *turns_find(const struct turns *t, uint64_t key);
 
 /* Whose turn it is; NULL: nobody's. */
 const struct turns_member *turns_runner(const struct turns *t);
+
+/* Whose turn is next, as things are: to read its pages back in for it. NULL: nobody's. */
+const struct turns_member *turns_next_in_line(const struct turns *t);
 
 /* When this turn ends at the latest, as things are; 0: it is nobody's. */
 uint64_t turns_until_ns(const struct turns *t);

@@ -59,7 +59,7 @@ static void see_idle(struct turns_track *k, uint64_t swapin_pages, uint64_t cpu_
 {
 	if (!cpu_usec || swapin_pages != k->busy_swapin_pages || cpu_usec < k->busy_cpu_usec ||
 	    cpu_usec - k->busy_cpu_usec >= IDLE_CPU_USEC) {
-		k->busy_ns = now_ns > k->busy_ns ? now_ns : k->busy_ns;
+		k->busy_ns = now_ns;
 		k->busy_swapin_pages = swapin_pages;
 		k->busy_cpu_usec = cpu_usec;
 	}

@@ -26,8 +26,7 @@ struct turns_track {
 void turns_track_begin(struct turns_track *k, uint64_t swapin_pages, uint64_t cpu_usec,
 		       uint64_t now_ns);
 
-/* A counter that fell, and a clock that did, have not moved. cpu_usec 0: not known, and so never
- * idle. */
+/* A counter that fell has not moved. cpu_usec 0: not known, and so never idle. */
 void turns_track_see(struct turns_track *k, uint64_t swapin_pages, uint64_t cpu_usec,
 		     uint64_t now_ns);
 
