@@ -184,7 +184,7 @@ vm-tests:
 	@$(MAKE) --no-print-directory all $(LIVE_TESTS) $(VM_TESTS)
 
 vm-live: vm-tests
-	@CULPRIT_BUILD=$(abspath $(B)) scripts/vm.sh --kernel $(KERNEL) --mem 1024 --swap 512 --timeout 3000 -- \
+	@CULPRIT_BUILD=$(abspath $(B)) scripts/vm.sh --kernel $(KERNEL) --mem 1024 --swap 512 --timeout 4800 -- \
 		tests/vm/live.sh
 
 check:
