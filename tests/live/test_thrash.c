@@ -16,9 +16,12 @@
 #include "live.h"
 #include "swapping.h"
 
-#define LIMIT_MIB  64
-#define THRASH_MIB 128
-#define SWAP_MIB   384
+#define LIMIT_MIB   64
+#define THRASH_MIB  128
+#define SWAP_MIB    384
+/* It takes that long on an emulated machine until the pages are written for the first time, before
+ * which there is no thrashing. */
+#define PATIENCE_MS 100000
 
 static const char config[] = "[policy thrashing]\nsignal = thrash\naction = freeze\n"
 			     "target = offender\ngrace = 1s\n";
@@ -64,7 +67,7 @@ static void a_thrasher_is_named_and_its_cgroup_frozen(void **state)
 	live_limit("thrasher", LIMIT_MIB);
 	agent_start(config);
 	pid = live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
-	event = agent_wait_event("frozen", "thrashing", 20000);
+	event = agent_wait_event("frozen", "thrashing", PATIENCE_MS);
 	assert_int_equal(member(event, "offender", "pid"), pid);
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(event, "target"), "path")),
@@ -88,7 +91,7 @@ static void who_comes_after_the_offender_is_not_held_for_it(void **state)
 	live_limit("thrasher", LIMIT_MIB);
 	agent_start(patient);
 	pid = live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
-	json_decref(agent_wait_event("frozen", "thrashing", 20000));
+	json_decref(agent_wait_event("frozen", "thrashing", PATIENCE_MS));
 	live_kill(pid);
 	json_decref(agent_wait_event("thawed", "thrashing", 2000));
 	live_fork("thrasher", load_sleep, NULL);
@@ -110,7 +113,7 @@ static void a_reload_does_not_forget_how_it_was_when_all_was_calm(void **state)
 	live_limit("thrasher", LIMIT_MIB);
 	agent_start(config);
 	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
-	json_decref(agent_wait_event("frozen", "thrashing", 20000));
+	json_decref(agent_wait_event("frozen", "thrashing", PATIENCE_MS));
 	reply = agent_call("Reload", NULL, error, sizeof(error));
 	assert_non_null(reply);
 	json_decref(reply);
@@ -159,7 +162,7 @@ static void beside_innocents_only_the_thrasher_is_stopped(void **state)
 	live_fork("shared", load_sleep, NULL);
 	agent_start(config);
 	pid = live_fork("shared", thrash, (void *)(uintptr_t)THRASH_MIB);
-	event = agent_wait_event("stopped", "thrashing", 20000);
+	event = agent_wait_event("stopped", "thrashing", PATIENCE_MS);
 	assert_int_equal(member(event, "target", "pid"), pid);
 	assert_false(live_frozen("shared"));
 	json_decref(event);
@@ -176,7 +179,7 @@ static void a_protected_thrasher_is_passed_over(void **state)
 	snprintf(protecting, sizeof(protecting), "protect = cgroup:%%s/thrasher\n%s", config);
 	agent_start(protecting);
 	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
-	json_decref(agent_wait_event("refused", "thrashing", 20000));
+	json_decref(agent_wait_event("refused", "thrashing", PATIENCE_MS));
 	assert_false(live_frozen("thrasher"));
 	assert_int_equal(agent_count_events("frozen", NULL), 0);
 	assert_int_equal(agent_count_events("stopped", NULL), 0);
@@ -198,7 +201,7 @@ static void a_workload_as_target_is_held_and_never_the_offender(void **state)
 	live_fork("background", load_sleep, NULL);
 	agent_start(yielding);
 	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
-	event = agent_wait_event("frozen", "thrashing", 20000);
+	event = agent_wait_event("frozen", "thrashing", PATIENCE_MS);
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(event, "target"), "path")),
 		live_path("background"));
@@ -255,7 +258,7 @@ static void sigkill_of_the_agent_continues_a_stopped_thrasher(void **state)
 	live_fork("shared", load_sleep, NULL);
 	agent_start(config);
 	pid = live_fork("shared", thrash, (void *)(uintptr_t)THRASH_MIB);
-	event = agent_wait_event("stopped", "thrashing", 20000);
+	event = agent_wait_event("stopped", "thrashing", PATIENCE_MS);
 	json_decref(event);
 	live_kill(agent_pid());
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);

@@ -45,10 +45,15 @@ static bool thawed(void *name)
 	return !live_frozen(name);
 }
 
+static void expect_frozen_within(const char *name, const char *policy, unsigned int ms)
+{
+	json_decref(agent_wait_event("frozen", policy, ms));
+	assert_true(live_frozen(name));
+}
+
 static void expect_frozen(const char *name, const char *policy)
 {
-	json_decref(agent_wait_event("frozen", policy, PATIENCE_MS));
-	assert_true(live_frozen(name));
+	expect_frozen_within(name, policy, PATIENCE_MS);
 }
 
 static void expect_thawed(const char *name, const char *policy)
@@ -305,7 +310,9 @@ void check_swap(void **state)
 		return;
 	check_swap_count(rung);
 	offender = live_fork("thrasher", thrash, NULL);
-	expect_frozen("thrasher", "thrashing");
+	/* On a busy host it takes this long until it has written its pages for the first time, and
+	 * begins to thrash. */
+	expect_frozen_within("thrasher", "thrashing", 5 * PATIENCE_MS);
 	live_kill(offender);
 	assert_true(live_until(thawed, "thrasher", PATIENCE_MS));
 	rung_stop(rung);

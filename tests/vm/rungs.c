@@ -207,8 +207,11 @@ static int print_table(void **unused)
 	return 0;
 }
 
-int main(void)
+/* With a pattern: only the tests whose names it matches, "swap: *". */
+int main(int argc, char **argv)
 {
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	add_all("cpu", "cpu", cpu_sources, check_cpu);
 	add_all("gpu", "gpu", gpu_sources, check_gpu);
 	if (getenv("CULPRIT_GPU_NODE"))
