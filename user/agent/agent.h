@@ -101,6 +101,8 @@ struct delay_evidence {
 	uint64_t woken, late;
 };
 
+struct thrash_turns;
+
 struct agent_policy {
 	const struct policy_config *config;
 	struct policy_rule rule;
@@ -125,6 +127,7 @@ struct agent_policy {
 	uint64_t hold_due_ns; /* gpu: when `hold` is over for the next holder; 0: for none */
 	struct thrash_verdict verdict; /* thrash: of the last two looks */
 	bool told_nobody;	       /* thrash: that nobody may be acted on, since it was quiet */
+	struct thrash_turns *turns;    /* thrash_turns.c; NULL: its action is another */
 	uint64_t selected_ns;	       /* when its last target was held; 0: none was so far */
 	struct event_evidence evidence; /* of the last beginning */
 };

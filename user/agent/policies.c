@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/agent.h"
+#include "agent/thrash_turns.h"
 #include "lib/cleanup.h"
 
 bool policy_holds(const struct agent_policy *p)
@@ -167,6 +168,7 @@ static void release(struct agent *a, struct agent_policy *p, const char *why)
 	p->has_offender = false;
 	p->waited.wait_ns = 0;
 	p->told_nobody = false;
+	thrash_turns_forget(p);
 	holds_release(a, p, why);
 }
 
@@ -370,6 +372,8 @@ int policies_build(struct agent *a)
 			a->policies[i].rule.enter = 1;
 			a->policies[i].rule.leave = 0.5;
 		}
+		if (thrash_turns_build(&a->policies[i]) < 0)
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -399,7 +403,7 @@ static bool goes_on(const struct agent_policy *old, const struct agent_policy *p
 	return x->action == y->action || old->state.phase != POLICY_GRACE;
 }
 
-static void inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p)
+static void inherit(struct agent *a, struct agent_policy *old, struct agent_policy *p)
 {
 	p->state = old->state;
 	p->below_ns = old->below_ns;
@@ -413,6 +417,7 @@ static void inherit(struct agent *a, const struct agent_policy *old, struct agen
 	p->told_nobody = old->told_nobody;
 	p->selected_ns = old->selected_ns;
 	memcpy(p->device, old->device, sizeof(p->device));
+	thrash_turns_inherit(old, p);
 	holds_inherit(a, old, p);
 }
 
@@ -440,6 +445,8 @@ void policies_inherit(struct agent *a, const struct config *old_config,
 
 void policies_free(struct agent *a)
 {
+	for (unsigned int i = 0; i < a->n_policies; i++)
+		free(a->policies[i].turns);
 	free(a->policies);
 	a->policies = NULL;
 	a->n_policies = 0;

@@ -131,6 +131,8 @@ static void free_old(struct in_force *f)
 	for (unsigned int i = 0; i < f->n_workloads; i++)
 		free(f->workloads[i].nodes);
 	free(f->workloads);
+	for (unsigned int i = 0; i < f->n_policies; i++)
+		free(f->policies[i].turns);
 	free(f->policies);
 	config_free(f->config);
 }

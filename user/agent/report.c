@@ -7,6 +7,7 @@
 #include "agent/agent.h"
 #include "act/format.h"
 #include "agent/holds.h"
+#include "agent/thrash_turns.h"
 #include "lib/cleanup.h"
 #include "tell/json.h"
 #include "tell/log.h"
@@ -339,6 +340,9 @@ static void say_undo(const struct hold *h, json_t *undo)
 		return;
 	}
 	if (p) {
+		thrash_turns_words(p, &h->target, text, sizeof(text));
+		if (*text)
+			json_array_append_new(undo, json_text(text));
 		words_undo(p, text, sizeof(text));
 		json_array_append_new(undo, json_text(text));
 		words_latest(p, text, sizeof(text));

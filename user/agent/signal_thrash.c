@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/thrash_turns.h"
 #include "agent/thrash_watch.h"
 
 /* So many swap-ins within a second make it worth looking; thrash.c asks for as many of churn. */
@@ -135,6 +136,12 @@ static bool any_holds(const struct agent *a)
 	return false;
 }
 
+/* While some wait for their turn it is quiet because they wait. */
+static double at_least_leave(const struct agent_policy *p, double value)
+{
+	return value < p->rule.leave && thrash_turns_active(p) ? p->rule.leave : value;
+}
+
 static void judge(struct agent *a, struct agent_policy *p)
 {
 	struct thrash_watch *w = a->thrash;
@@ -146,7 +153,9 @@ static void judge(struct agent *a, struct agent_policy *p)
 	bool held = policy_holds(p);
 
 	thrash_judge(&w->before.sample, &w->now, &rule, &p->verdict);
-	policy_look(a, p, p->verdict.value, w->now.time_ns);
+	policy_look(a, p, at_least_leave(p, p->verdict.value), w->now.time_ns);
+	if (held && policy_holds(p) && !a->config->shadow)
+		thrash_turns_step(a, p);
 	/* Still thrashing although someone is held: then that one was not all of it. Where nobody
 	 * is held but in words, it says nothing. */
 	if (held && p->config->target_offender && p->state.phase == POLICY_HOLDING &&
@@ -178,6 +187,13 @@ static bool still_coming(const struct thrash_watch *w)
 	return pages * NSEC_PER_SEC >= CROSSING_PAGES * interval_ns;
 }
 
+static void prepare_turns(struct agent *a)
+{
+	for (unsigned int i = 0; i < a->n_policies; i++)
+		if (is_thrash(&a->policies[i]) && !policy_holds(&a->policies[i]))
+			thrash_turns_prepare(a, &a->policies[i]);
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 {
 	struct agent *a = agent;
@@ -192,6 +208,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 	}
 	if (!w->first_look) {
 		w->first_look = thrash_keep(&w->before, &w->now) == 0;
+		prepare_turns(a);
 		look_again_in(a, CONFIRM_NS);
 		return 0;
 	}
@@ -219,6 +236,7 @@ void thrash_signal_crossing(void *agent, const struct culprit_swap_crossing *cro
 	/* No other crossing comes before the sense is armed again: what fails now, for want of
 	 * memory, is tried again. */
 	w->first_look = look(a) == 0 && thrash_keep(&w->before, &w->now) == 0;
+	prepare_turns(a);
 	look_again_in(a, CONFIRM_NS);
 }
 
@@ -228,11 +246,11 @@ double thrash_signal_value(struct agent *a, struct agent_policy *p)
 
 	/* Between looks the last verdict stands; without a crossing there is no signal. */
 	if (!w->judged_ns || monotonic_ns() > w->judged_ns + 2 * LOOK_NS)
-		return 0;
+		return at_least_leave(p, 0);
 	/* Only two looks begin anything (judge()), not the memory of them. */
 	if (!policy_holds(p) && p->verdict.value >= p->rule.enter)
 		return p->rule.leave;
-	return p->verdict.value;
+	return at_least_leave(p, p->verdict.value);
 }
 
 /* --- calm looks --------------------------------------------------------------------------------
@@ -269,6 +287,7 @@ int thrash_signal_open(struct agent *a)
 		return r;
 	(void)sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
 	(void)sd_event_source_set_priority(w->timer, SD_EVENT_PRIORITY_IMPORTANT);
+	memlimits_open(&w->limits, &a->cgroups);
 	if (psi_open(&w->psi, -1, PSI_MEMORY) < 0)
 		w->psi = NULL;
 	return 0;
@@ -305,6 +324,7 @@ void thrash_signal_free(struct agent *a)
 		return;
 	sd_event_source_unref(w->timer);
 	psi_close(w->psi);
+	memlimits_close(&w->limits);
 	thrash_copy_free(&w->calm);
 	thrash_copy_free(&w->before);
 	offender_room_free(&w->room);

@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agent/thrash_turns.h"
 #include "agent/thrash_watch.h"
 #include "lib/cleanup.h"
 #include "lib/procfs.h"
 
-static void target_of_process(struct agent *a, const struct culprit_process *p,
+void thrash_target_of_process(struct agent *a, const struct culprit_process *p,
 			      struct target *target)
 {
 	const struct tree_node *node = a->tree ? tree_find(a->tree, p->cgroup) : NULL;
@@ -22,7 +23,7 @@ static void target_of_process(struct agent *a, const struct culprit_process *p,
 	snprintf(target->path, sizeof(target->path), "%s", node ? node->path : "");
 }
 
-static void target_of_cgroup(struct agent *a, uint64_t cgroup, struct target *target)
+void thrash_target_of_cgroup(struct agent *a, uint64_t cgroup, struct target *target)
 {
 	*target = (struct target){ .kind = TARGET_CGROUP, .cgroup = cgroup };
 	(void)cgroupfs_path_of(&a->cgroups, cgroup, target->path, sizeof(target->path));
@@ -32,9 +33,9 @@ static void target_of_candidate(struct agent *a, const struct offender_candidate
 				struct target *target)
 {
 	if (c->process)
-		target_of_process(a, c->process, target);
+		thrash_target_of_process(a, c->process, target);
 	else
-		target_of_cgroup(a, c->cgroup, target);
+		thrash_target_of_cgroup(a, c->cgroup, target);
 }
 
 /* NULL: not held, nor tried in vain; else which of them. */
@@ -46,7 +47,7 @@ static const char *held_already(struct agent *a, const struct offender_candidate
 	target_of_candidate(a, c, &target);
 	h = hold_find(a, &target);
 	if (!h && c->process) {
-		target_of_cgroup(a, c->cgroup, &target);
+		thrash_target_of_cgroup(a, c->cgroup, &target);
 		h = hold_find(a, &target);
 	}
 	if (!h)
@@ -56,7 +57,7 @@ static const char *held_already(struct agent *a, const struct offender_candidate
 	return h->claim || h->shadow ? "it is held already" : "it was thawed by hand";
 }
 
-static const char *refusal(void *user, const struct culprit_process *p, uint64_t cgroup)
+const char *thrash_refusal(void *user, const struct culprit_process *p, uint64_t cgroup)
 {
 	struct agent *a = user;
 	struct thrash_watch *w = a->thrash;
@@ -91,7 +92,7 @@ static double weight(void *user, const struct culprit_process *p, uint64_t cgrou
 	return protect_weight(&rules, &w->facts.facts);
 }
 
-static bool within(void *user, uint64_t cgroup, uint64_t above)
+bool thrash_within(void *user, uint64_t cgroup, uint64_t above)
 {
 	struct agent *a = user;
 
@@ -196,6 +197,37 @@ static void tell_nobody(struct agent *a, struct agent_policy *p,
 	agent_tell(a, &event);
 }
 
+/* Alone it swaps in what it pushed out itself, and it is nobody's turn but its own. */
+static void tell_alone(struct agent *a, struct agent_policy *p)
+{
+	struct event event = {
+		.kind = EVENT_REFUSED,
+		.has_evidence = true,
+		.evidence = p->evidence,
+		.reason = "memory thrashes, but no two that could take turns: who does "
+			  "it alone does not fit into its memory, or all but one are too "
+			  "small to matter"
+	};
+
+	snprintf(event.policy, sizeof(event.policy), "%s", p->config->name);
+	agent_tell(a, &event);
+}
+
+/* False: the offender is to be held, as with action = freeze, for the others may not be. */
+static bool take_turns(struct agent *a, struct agent_policy *p)
+{
+	enum turns_begin begun;
+
+	thrash_signal_evidence(a, p);
+	begun = thrash_turns_begin(a, p);
+	if (begun == TURNS_NO_OTHER)
+		return false;
+	if (begun == TURNS_NOBODY && !p->told_nobody)
+		tell_alone(a, p);
+	p->told_nobody = begun == TURNS_NOBODY;
+	return true;
+}
+
 void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 {
 	struct thrash_watch *w = a->thrash;
@@ -205,9 +237,9 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 		.now = &w->now,
 	};
 	const struct offender_rules rules = {
-		.refusal = refusal,
+		.refusal = thrash_refusal,
 		.weight = weight,
-		.within = within,
+		.within = thrash_within,
 		.user = a,
 	};
 	struct offender_choice choice;
@@ -215,6 +247,8 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 	char reason[CLAIM_REASON_LEN];
 
 	w->offender_ns = monotonic_ns();
+	if (p->config->action == ACTION_TURN && take_turns(a, p))
+		return;
 	if (offender_choose(&w->room, &looks, &rules, &choice) < 0)
 		return;
 	thrash_signal_evidence(a, p);
@@ -230,7 +264,7 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 	p->has_offender = true;
 	/* Where no process stands out the offender is a cgroup, and cannot be stopped. */
 	if (choice.whole_cgroup && p->config->action != ACTION_STOP)
-		target_of_cgroup(a, choice.offender.cgroup, &target);
+		thrash_target_of_cgroup(a, choice.offender.cgroup, &target);
 	else
 		target = p->offender;
 	say_reason(p, &choice, reason, sizeof(reason));

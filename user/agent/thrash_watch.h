@@ -7,6 +7,7 @@
 #include "agent/facts.h"
 #include "decide/offender.h"
 #include "decide/thrash.h"
+#include "sense/memlimit.h"
 
 struct thrash_watch {
 	struct psi *psi; /* NULL: none on this kernel */
@@ -20,6 +21,7 @@ struct thrash_watch {
 	uint64_t judged_ns, offender_ns, crossing_ns;
 	struct swap_use last_pulse;
 	sd_event_source *timer;
+	struct memlimits limits;
 	struct facts facts; /* too large for the stack of a callback */
 };
 

@@ -45,7 +45,7 @@ static const struct config_word actions[] = {
 	{ "terminate", ACTION_TERMINATE },
 	{ "demote", ACTION_DEMOTE },
 	{ "kill", ACTION_KILL },
-	{ "turn", ACTION_TURN, .later = true },
+	{ "turn", ACTION_TURN },
 	{ "notify", ACTION_NOTIFY, .later = true },
 	{ NULL },
 };
@@ -108,7 +108,7 @@ static const struct config_key policy_keys[] = {
 	{ "users", config_read_word, FIELD(users), .words = users, .signals = GPU },
 	{ "ignore", config_read_patterns, FIELD(ignore), .signals = GPU },
 	{ "hold", config_read_duration, FIELD(hold_ns), .signals = GPU },
-	{ "slice", config_read_duration, FIELD(slice_ns), .signals = THRASH, .only = "5s" },
+	{ "slice", config_read_duration, FIELD(slice_ns), .signals = THRASH },
 	{ "resource", config_read_word, CHECKED, .words = resources, .signals = PRESSURE },
 	{ "kind", config_read_word, CHECKED, .words = kinds, .signals = PRESSURE },
 	{ "idle", config_read_duration, CHECKED, .signals = PEOPLE },
@@ -256,6 +256,10 @@ static void read_targets(struct policy_reading *r)
 	if (!item || config_is_empty_list(item))
 		return;
 	config_each(r->source, item, read_target, r);
+	if (r->policy->n_targets && r->policy->action == ACTION_TURN)
+		config_error(r->source, find(r, "action")->place,
+			     "action = turn is for those who thrash together; write target = "
+			     "offender, and signal = thrash");
 	if (r->policy->target_offender && r->policy->action == ACTION_DEMOTE)
 		config_error(r->source, find(r, "action")->place,
 			     "action = demote is for cgroups, and an offender may be a single "
@@ -274,7 +278,8 @@ static void read_targets(struct policy_reading *r)
 		config_error(r->source, find(r, "select")->place,
 			     "select chooses among workloads, and the offender is found by the "
 			     "evidence; remove it, or name workloads");
-	if (!find(r, "max_hold"))
+	/* With turns nobody is held for long. */
+	if (!find(r, "max_hold") && r->policy->action != ACTION_TURN)
 		r->policy->max_hold_ns = OFFENDER_MAX_HOLD_NS;
 }
 
