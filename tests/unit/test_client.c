@@ -160,7 +160,7 @@ static void status_shows_each_part(void **state)
 		   "2023-11-14 22:13:20\n    waits for others below 0.10 CPUs (now 0.75 CPUs), "
 		   "and then 15 s of that\n");
 	assert_has(r->out, "\nleft alone until 2023-11-14 22:13:20: /batch\n");
-	assert_has(r->out, "    7  freeze  miner-yields  2023-11-14 22:13:20  "
+	assert_has(r->out, "    7  freeze  miner-yields  2023-11-14 22:13:20  4242  "
 			   "/background.slice/xmrig.service\n    others used 0.75 CPUs\n");
 	assert_has(r->out, "losses: cpu.recursion 3\n");
 	assert_null(strstr(r->out, "map_full"));

@@ -130,11 +130,17 @@ static void note_claim(struct table *table, const json_t *claim)
 		table_note(table, "%s", member_text(claim, "reason"));
 }
 
+/* Of the cgroup, or the pid. */
+static json_int_t id_of(const json_t *target)
+{
+	return member_int(target,
+			  strcmp(member_text(target, "kind"), "process") == 0 ? "pid" : "id");
+}
+
 static void print_claims(const json_t *claims, bool colour)
 {
-	static const char *const titles[] = {
-		">CLAIM", "ACTION", "POLICY", "SINCE", "TARGET", NULL
-	};
+	static const char *const titles[] = { ">CLAIM", "ACTION", "POLICY", "SINCE",
+					      ">ID",	"TARGET", NULL };
 	struct table *table = table_new(titles);
 	char since[FORMAT_SIZE], target[TARGET_SIZE];
 	const json_t *claim;
@@ -152,6 +158,7 @@ static void print_claims(const json_t *claims, bool colour)
 				   : "");
 		table_cell(table, "%s", member_text(claim, "policy"));
 		table_cell(table, "%s", format_time(since, member_int(claim, "since")));
+		table_cell(table, "%lld", (long long)id_of(json_object_get(claim, "target")));
 		table_cell(table, "%s",
 			   format_target(target, sizeof(target), json_object_get(claim, "target")));
 		note_claim(table, claim);
