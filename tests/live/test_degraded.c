@@ -373,6 +373,7 @@ static void what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it(v
 	snprintf(readonly, sizeof(readonly), "mount -o remount,bind,ro %s", live_fs()->mount);
 	snprintf(writable, sizeof(writable), "mount -o remount,bind,rw %s", live_fs()->mount);
 	leave_frozen("hog", id);
+	fclose(fopen(agent_file("state/frozen"), "we"));
 	start_after(readonly, "");
 	json_decref(agent_wait_event("error", "gone", 2000));
 	assert_int_equal(degraded("an earlier agent held"), 1);
@@ -383,8 +384,11 @@ static void what_an_earlier_agent_held_is_let_go_as_soon_as_the_kernel_lets_it(v
 	assert_true(live_frozen("hog"));
 	usleep(1500 * 1000);
 	assert_int_equal(agent_count_events("error", "gone"), 1);
+	/* Who monitors sees that something is held still. */
+	assert_int_equal(access(agent_file("state/frozen"), F_OK), 0);
 	in_its_namespace(writable);
 	json_decref(agent_wait_event("recovered", "gone", 5000));
+	assert_int_equal(access(agent_file("state/frozen"), F_OK), -1);
 	assert_false(live_frozen("hog"));
 	assert_int_equal(degraded("an earlier agent held"), 0);
 	assert_int_equal(mini_ledger_count(), 0);

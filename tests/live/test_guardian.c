@@ -452,8 +452,8 @@ static void the_guardian_keeps_no_descriptor_but_its_own(void **state)
 
 	while (readdir(dir))
 		n++;
-	/* ".", "..", 0 to 2 on /dev/null, socket, pidfd of the agent, ledger. */
-	assert_int_equal(n, 2 + 3 + 3);
+	/* ".", "..", 0 to 2 on /dev/null, socket, pidfd of the agent, ledger and its directory. */
+	assert_int_equal(n, 2 + 3 + 4);
 	close(extra);
 	mini_stop(&m);
 }

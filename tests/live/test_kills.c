@@ -37,7 +37,7 @@ static void release(void)
 			 0);
 }
 
-/* Neither a hold, nor a pin, nor a socket, nor a claim. */
+/* Neither a hold, nor a pin, nor a socket, nor a claim, nor a word about one. */
 static void nothing_is_left(void)
 {
 	char line[256] = "";
@@ -47,6 +47,8 @@ static void nothing_is_left(void)
 	assert_int_equal(access(agent_pin_dir(), F_OK), -1);
 	assert_int_equal(access(agent_file("control"), F_OK), -1);
 	assert_int_equal(access(agent_file("control.new"), F_OK), -1);
+	assert_int_equal(access(agent_file("state/frozen"), F_OK), -1);
+	assert_int_equal(access(agent_file("state/frozen.new"), F_OK), -1);
 	while (ledger && fgets(line, sizeof(line), ledger))
 		assert_null(strchr(line, '{'));
 }

@@ -8,7 +8,8 @@
  * It watches the agent's pidfd, because a socket alone is kept open by any child of the agent that
  * was born into a frozen cgroup. When the agent is dead it first reads what the agent had still
  * sent, then lets go of everything, marks that in the ledger as undone, for the next agent to tell
- * of, empties the rest of it (which was never carried out), removes the pins and ends.
+ * of, empties the rest of it (which was never carried out), removes the file for monitoring
+ * (frozen.h) and the pins, and ends.
  */
 #ifndef CULPRIT_ACT_GUARDIAN_H
 #define CULPRIT_ACT_GUARDIAN_H

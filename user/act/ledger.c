@@ -46,6 +46,19 @@ int ledger_fd(const struct ledger *ledger)
 	return ledger->fd;
 }
 
+int ledger_dir(const struct ledger *ledger)
+{
+	return ledger->dir;
+}
+
+bool ledger_holds(const struct ledger *ledger)
+{
+	for (unsigned int i = 0; i < CLAIM_MAX; i++)
+		if (ledger->ids[i] != 0 && !ledger->undone[i])
+			return true;
+	return false;
+}
+
 bool ledger_in_place(struct ledger *ledger)
 {
 	char path[PATH_MAX + sizeof("/ledger")];
@@ -456,14 +469,10 @@ void ledger_close(struct ledger *ledger)
 
 void ledger_discard(struct ledger *ledger)
 {
-	bool holds = false;
-
 	if (!ledger)
 		return;
-	for (unsigned int i = 0; i < CLAIM_MAX; i++)
-		holds |= ledger->ids[i] != 0 && !ledger->undone[i];
 	/* While it is locked nobody else has begun to use it. */
-	if (ledger->made && ledger->locked && !holds)
+	if (ledger->made && ledger->locked && !ledger_holds(ledger))
 		(void)unlinkat(ledger->dir, "ledger", 0);
 	/* Only an empty one goes. */
 	if (ledger->made_dir)

@@ -62,6 +62,10 @@ int ledger_clear(struct ledger *ledger, uint64_t claim_id);
 int ledger_read(struct ledger *ledger, struct claim *claims, unsigned int max,
 		unsigned int *damaged);
 int ledger_fd(const struct ledger *ledger);
+/* The state directory as it was opened, for what else is kept there. The ledger's to close. */
+int ledger_dir(const struct ledger *ledger);
+/* Does it hold a claim, of this agent or of an earlier one, that is not undone? */
+bool ledger_holds(const struct ledger *ledger);
 
 /*
  * Undoes all that the ledger held when it was opened, and empties those slots: at start, again

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "act/frozen.h"
 #include "act/ledger.h"
 #include "lib/cgroupfs.h"
 #include "lib/cleanup.h"
@@ -43,6 +44,8 @@ int release_all(const struct release_options *options, pid_t *holder, char *what
 		return r;
 	}
 	undone = ledger_release(ledger, &fs, tell, &teller);
+	if (!ledger_holds(ledger))
+		frozen_remove(ledger_dir(ledger));
 	if (options->remove_pins && options->pin_dir)
 		/* Nothing to remove is the usual case, and pins harm nobody. */
 		(void)options->remove_pins(options->pin_dir);

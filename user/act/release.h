@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `culpritd --release`: undoes what a ledger says without agent, guardian, configuration or BPF. */
+/* `culpritd --release`: undoes what a ledger says without agent, guardian, configuration or BPF.
+ * Where nothing is held any more the file for monitoring goes, too. */
 #ifndef CULPRIT_ACT_RELEASE_H
 #define CULPRIT_ACT_RELEASE_H
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "act/freezer.h"
+#include "act/frozen.h"
 #include "act/weights.h"
 #include "lib/cleanup.h"
 #include "lib/clock.h"
@@ -75,11 +76,12 @@ static bool is_among(int fd, const int *fds, unsigned int n)
 /* Whatever else the agent had open would be kept alive by us: its sockets, epoll, BPF links. */
 static int close_others(const struct watch *w)
 {
-	int keep[3 + CLAIM_MAX * VIGIL_FDS + GUARDIAN_LOANS] = {
-		w->vigil->sock, w->vigil->agent, ledger_fd(w->vigil->options->ledger)
-	};
+	const struct ledger *ledger = w->vigil->options->ledger;
+	int keep[4 + CLAIM_MAX * VIGIL_FDS + GUARDIAN_LOANS] = { w->vigil->sock, w->vigil->agent,
+								 ledger_fd(ledger),
+								 ledger_dir(ledger) };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	unsigned int n = 3;
+	unsigned int n = 4;
 
 	for (unsigned int i = 0; i < w->n; i++)
 		for (unsigned int j = 0; j < w->entries[i].n_fds; j++)
@@ -332,12 +334,13 @@ static enum ledger_fate fate_of(bool failed)
  * What was undone stays there as such, for the next agent to tell of: nobody hears a guardian. When
  * all messages were read, the agent's other claims were never sent, so the kernel was not told of
  * them either. Those of an earlier agent, which ours could not undo, stay for the next one. A slot
- * may have another claim by now, if that one was never sent.
+ * may have another claim by now, if that one was never sent. True: it holds nothing any more.
  */
-static void settle_ledger(const struct watch *w, bool read_all)
+static bool settle_ledger(const struct watch *w, bool read_all)
 {
 	const struct ledger *ledger = w->vigil->options->ledger;
 	enum ledger_fate fates[CLAIM_MAX];
+	bool keeps = false;
 
 	for (unsigned int i = 0; i < CLAIM_MAX; i++)
 		fates[i] = !read_all || ledger_was_left(ledger, i) ? LEDGER_KEEP : LEDGER_EMPTY;
@@ -350,7 +353,10 @@ static void settle_ledger(const struct watch *w, bool read_all)
 		if (pledged(w, i) && ledger_slot_holds(ledger, slot, pledged(w, i)))
 			fates[slot] = fate_of(w->loan_failed[i]);
 	}
+	for (unsigned int i = 0; i < CLAIM_MAX; i++)
+		keeps |= fates[i] == LEDGER_KEEP;
 	(void)ledger_settle(ledger, fates);
+	return !keeps;
 }
 
 static void take_over(struct watch *w)
@@ -363,7 +369,8 @@ static void take_over(struct watch *w)
 		r = receive(w);
 	while (r == 1);
 	undo_all(w);
-	settle_ledger(w, r == 0);
+	if (settle_ledger(w, r == 0))
+		frozen_remove(ledger_dir(options->ledger));
 	if (options->remove_pins && options->pin_dir)
 		(void)options->remove_pins(options->pin_dir);
 }

@@ -83,6 +83,8 @@ static int on_flush(sd_event_source *source, void *agent)
 	struct agent *a = agent;
 
 	(void)source;
+	/* Who hears of it may look there. */
+	frozen_file_bring_up_to_date(a);
 	events_flush(a->events);
 	return 0;
 }
@@ -197,6 +199,10 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 	policies_tick(a, now);
 	holds_retry(a, now);
 	awaited_look(a);
+	/* Not every change is an event: what is to be ended runs again, and nobody tells of that.
+	 */
+	if (frozen_file_is_due(a))
+		(void)sd_event_source_set_enabled(a->flush, SD_EVENT_ONESHOT);
 	agent_schedule(a);
 	return 0;
 }

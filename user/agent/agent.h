@@ -60,6 +60,7 @@ enum degraded_for {
 	DEGRADED_REMOVED, /* while the ledger is not where it was opened */
 	DEGRADED_LEDGER,  /* until what an earlier agent held has been let go */
 	DEGRADED_ONLY,	  /* until there is a cgroup that `only` names */
+	DEGRADED_FROZEN,  /* while the file for monitoring cannot be written */
 };
 
 /* What the command line says; it beats the file, also after a reload. */
@@ -242,6 +243,16 @@ struct agent {
 	struct hold holds[CLAIM_MAX];
 
 	struct held held; /* what was frozen in the last minute */
+
+	/* frozen_file.c: what the file for monitoring says, by claim and when it took hold */
+	struct {
+		struct frozen_entry {
+			uint64_t id, since_ns;
+		} entries[CLAIM_MAX];
+		unsigned int n;
+		bool left;	   /* it is an earlier agent's, which holds something still */
+		uint64_t retry_ns; /* it could not be written; 0: it was */
+	} frozen;
 
 	struct thrash_watch *thrash; /* signal_thrash.c */
 	struct sampler *sampler;     /* sampler.c */
@@ -525,6 +536,16 @@ bool holds_shadow(const struct agent *a, const struct agent_policy *p);
 
 /* Brings up to date what was frozen in the last minute; at each pulse, and before it is read. */
 void holds_note_held(struct agent *a, uint64_t now_ns);
+
+/* frozen_file.c: the file for monitoring (act/frozen.h). A disk is written to: in the idle loop, or
+ * before and after it. */
+/* Removes what a dead agent has left, once what it held was let go. */
+void frozen_file_begin(struct agent *a);
+/* Is something else held than the file says, or is it time to try again? Costs little. */
+bool frozen_file_is_due(const struct agent *a);
+void frozen_file_bring_up_to_date(struct agent *a);
+/* What could not be let go stays in it, as in the ledger. */
+void frozen_file_end(struct agent *a);
 
 /* hold_news.c: the act room tells */
 void holds_news(void *agent, enum act_news news, struct claim *claim);

@@ -235,6 +235,7 @@ int agent_open(struct agent *a)
 		return r;
 	}
 	agent_release_left(a);
+	frozen_file_begin(a);
 	take_priority(a);
 	r = open_pins(a);
 	if (r < 0)
@@ -287,6 +288,7 @@ void agent_close(struct agent *a)
 	}
 	if (a->left)
 		agent_release_left(a);
+	frozen_file_end(a);
 	if (a->events)
 		events_flush(a->events);
 	if (a->feed)
