@@ -533,6 +533,9 @@ struct hold *hold_find(struct agent *a, const struct target *target);
 bool holds_any(const struct agent *a);
 /* Has shadow mode told of something that this policy would hold now? */
 bool holds_shadow(const struct agent *a, const struct agent_policy *p);
+/* Has an offender been asked to end, or been killed, and is not gone yet? Not one that does not end
+ * even so. */
+bool holds_end_offender(const struct agent *a);
 
 /* Brings up to date what was frozen in the last minute; at each pulse, and before it is read. */
 void holds_note_held(struct agent *a, uint64_t now_ns);

@@ -45,6 +45,21 @@ bool holds_shadow(const struct agent *a, const struct agent_policy *p)
 	return false;
 }
 
+bool holds_end_offender(const struct agent *a)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {
+		const struct hold *h = &a->holds[i];
+
+		if (!h->used || !h->claim || !claim_ends(h->claim->action) ||
+		    h->claim->state == CLAIM_SLOW)
+			continue;
+		for (unsigned int j = 0; j < h->n_holders; j++)
+			if (h->holders[j].policy->config->target_offender)
+				return true;
+	}
+	return false;
+}
+
 struct hold *hold_new(struct agent *a, const struct target *target, enum claim_action action)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++) {

@@ -213,6 +213,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 		return 0;
 	}
 	w->judged_ns = w->now.time_ns;
+	/* Until it is gone, and as long after that as after a freeze, it may be all of it. */
+	if (holds_end_offender(a))
+		w->offender_ns = w->now.time_ns;
 	for (unsigned int i = 0; i < a->n_policies; i++)
 		if (is_thrash(&a->policies[i]))
 			judge(a, &a->policies[i]);

@@ -246,6 +246,9 @@ void thrash_signal_begin(struct agent *a, struct agent_policy *p)
 	struct target target;
 	char reason[CLAIM_REASON_LEN];
 
+	/* Who suffers from it would be the next, and nothing gives back what has been ended. */
+	if (holds_end_offender(a))
+		return;
 	w->offender_ns = monotonic_ns();
 	if (p->config->action == ACTION_TURN && take_turns(a, p))
 		return;
