@@ -15,42 +15,10 @@
 #include "limit.h"
 #include "live.h"
 #include "swapping.h"
-
-#define LIMIT_MIB   64
-#define THRASH_MIB  128
-#define SWAP_MIB    384
-/* It takes that long on an emulated machine until the pages are written for the first time, before
- * which there is no thrashing. */
-#define PATIENCE_MS 100000
+#include "thrashing.h"
 
 static const char config[] = "[policy thrashing]\nsignal = thrash\naction = freeze\n"
 			     "target = offender\ngrace = 1s\n";
-
-static int setup(void **state)
-{
-	int r = live_setup(state);
-
-	if (r == 0)
-		live_swap_on(SWAP_MIB);
-	return r;
-}
-
-/* Touches mebibytes at random for ever. */
-static int thrash(void *mebibytes)
-{
-	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uint64_t random = (uint64_t)getpid() | 1;
-	struct own_pages own;
-
-	if (live_limit_join() < 0)
-		return 1;
-	if (own_pages_make(&own, ((size_t)(uintptr_t)mebibytes << 20) / page) < 0)
-		return 2;
-	for (;;) {
-		random = random * 6364136223846793005ULL + 1442695040888963407ULL;
-		own.memory[(random >> 33) % own.pages * page]++;
-	}
-}
 
 static json_int_t member(json_t *object, const char *outer, const char *key)
 {
@@ -66,7 +34,7 @@ static void a_thrasher_is_named_and_its_cgroup_frozen(void **state)
 	live_cgroup("thrasher");
 	live_limit("thrasher", LIMIT_MIB);
 	agent_start(config);
-	pid = live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	pid = live_fork("thrasher", load_thrash, (void *)(uintptr_t)THRASH_MIB);
 	event = agent_wait_event("frozen", "thrashing", PATIENCE_MS);
 	assert_int_equal(member(event, "offender", "pid"), pid);
 	assert_string_equal(
@@ -90,7 +58,7 @@ static void who_comes_after_the_offender_is_not_held_for_it(void **state)
 	live_cgroup("thrasher");
 	live_limit("thrasher", LIMIT_MIB);
 	agent_start(patient);
-	pid = live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	pid = live_fork("thrasher", load_thrash, (void *)(uintptr_t)THRASH_MIB);
 	json_decref(agent_wait_event("frozen", "thrashing", PATIENCE_MS));
 	live_kill(pid);
 	json_decref(agent_wait_event("thawed", "thrashing", 2000));
@@ -112,7 +80,7 @@ static void a_reload_does_not_forget_how_it_was_when_all_was_calm(void **state)
 	live_cgroup("thrasher");
 	live_limit("thrasher", LIMIT_MIB);
 	agent_start(config);
-	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	live_fork("thrasher", load_thrash, (void *)(uintptr_t)THRASH_MIB);
 	json_decref(agent_wait_event("frozen", "thrashing", PATIENCE_MS));
 	reply = agent_call("Reload", NULL, error, sizeof(error));
 	assert_non_null(reply);
@@ -139,7 +107,7 @@ static void shadow_mode_names_one_and_not_all_one_after_the_other(void **state)
 	agent_start(shadowing);
 	live_fork("thrasher", load_sleep, NULL);
 	for (int i = 0; i < 2; i++)
-		live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+		live_fork("thrasher", load_thrash, (void *)(uintptr_t)THRASH_MIB);
 	end = monotonic_ns() + 20 * NSEC_PER_SEC;
 	while (agent_count_events("frozen", NULL) + agent_count_events("stopped", NULL) == 0 &&
 	       monotonic_ns() < end)
@@ -161,7 +129,7 @@ static void beside_innocents_only_the_thrasher_is_stopped(void **state)
 	live_limit("shared", LIMIT_MIB);
 	live_fork("shared", load_sleep, NULL);
 	agent_start(config);
-	pid = live_fork("shared", thrash, (void *)(uintptr_t)THRASH_MIB);
+	pid = live_fork("shared", load_thrash, (void *)(uintptr_t)THRASH_MIB);
 	event = agent_wait_event("stopped", "thrashing", PATIENCE_MS);
 	assert_int_equal(member(event, "target", "pid"), pid);
 	assert_false(live_frozen("shared"));
@@ -178,7 +146,7 @@ static void a_protected_thrasher_is_passed_over(void **state)
 	live_limit("thrasher", LIMIT_MIB);
 	snprintf(protecting, sizeof(protecting), "protect = cgroup:%%s/thrasher\n%s", config);
 	agent_start(protecting);
-	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	live_fork("thrasher", load_thrash, (void *)(uintptr_t)THRASH_MIB);
 	json_decref(agent_wait_event("refused", "thrashing", PATIENCE_MS));
 	assert_false(live_frozen("thrasher"));
 	assert_int_equal(agent_count_events("frozen", NULL), 0);
@@ -200,7 +168,7 @@ static void a_workload_as_target_is_held_and_never_the_offender(void **state)
 	live_limit("thrasher", LIMIT_MIB);
 	live_fork("background", load_sleep, NULL);
 	agent_start(yielding);
-	live_fork("thrasher", thrash, (void *)(uintptr_t)THRASH_MIB);
+	live_fork("thrasher", load_thrash, (void *)(uintptr_t)THRASH_MIB);
 	event = agent_wait_event("frozen", "thrashing", PATIENCE_MS);
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(event, "target"), "path")),
@@ -257,7 +225,7 @@ static void sigkill_of_the_agent_continues_a_stopped_thrasher(void **state)
 	live_limit("shared", LIMIT_MIB);
 	live_fork("shared", load_sleep, NULL);
 	agent_start(config);
-	pid = live_fork("shared", thrash, (void *)(uintptr_t)THRASH_MIB);
+	pid = live_fork("shared", load_thrash, (void *)(uintptr_t)THRASH_MIB);
 	event = agent_wait_event("stopped", "thrashing", PATIENCE_MS);
 	json_decref(event);
 	live_kill(agent_pid());
@@ -277,7 +245,7 @@ static void sigkill_of_the_agent_continues_a_stopped_thrasher(void **state)
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, thrashing_setup, live_teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_thrasher_is_named_and_its_cgroup_frozen),
 		T(who_comes_after_the_offender_is_not_held_for_it),
