@@ -335,11 +335,25 @@ static void a_ladder_must_rise(void **state)
 		 "7: escalate: stop takes a workload's processes one by one; write freeze" });
 }
 
+static void turns_are_for_those_who_thrash_together(void **state)
+{
+	EXPECT(state,
+	       { MINER "[policy p]\nsignal=cpu\naction=turn\ntarget=miner\n",
+		 "5: action = turn is for those who thrash together" },
+	       { MINER "[policy p]\nsignal=thrash\naction=turn\ntarget=miner\n",
+		 "5: action = turn is for those who thrash together" },
+	       { "[policy p]\nsignal=thrash\naction=turn\ntarget=offender\nescalate=kill:1m\n",
+		 "5: escalate: with action = turn nobody is held for long" },
+	       { THRASH "slice = 6s\n", "5: slice is the length of a turn" },
+	       { "[policy p]\nsignal=thrash\naction=turn\ntarget=offender\nslice = 50ms\n",
+		 "5: slice" },
+	       { "[policy p]\nsignal=thrash\naction=turn\ntarget=offender\nslice = 11m\n",
+		 "5: slice" });
+}
+
 static void what_comes_later_is_refused_and_not_ignored(void **state)
 {
 	EXPECT(state,
-	       { "[policy p]\nsignal=thrash\naction = turn\ntarget=offender\n",
-		 "3: 'action = turn' is not supported yet" },
 	       { "[policy p]\nsignal=thrash\naction = notify\ntarget=offender\n",
 		 "3: 'action = notify' is not supported yet" },
 	       { MINER "[policy p]\nsignal = presence\nidle = 300s\nignore_users = root\n"
@@ -353,7 +367,6 @@ static void what_comes_later_is_refused_and_not_ignored(void **state)
 	       { POLICY "select = lowest-priority\n",
 		 "7: 'select = lowest-priority' is not supported yet" },
 	       { POLICY "notify = root\n", "7: 'notify = root' is not supported yet" },
-	       { THRASH "slice = 6s\n", "5: 'slice = 6s' is not supported yet" },
 	       { "[policy p]\nsignal=thrash\naction=stop\ntarget = jobs\n",
 		 "4: 'target = jobs' is not supported yet" },
 	       { "[job folding]\ncommand = /usr/bin/FAHClient\ngpus = each\nuser = nobody\n"
@@ -655,6 +668,7 @@ int main(void)
 		FIXTURE_TEST(each_item_of_a_list_is_told_with_its_own_line),
 		FIXTURE_TEST(a_ladder_must_rise),
 		FIXTURE_TEST(a_rung_above_max_hold_is_a_warning),
+		FIXTURE_TEST(turns_are_for_those_who_thrash_together),
 		FIXTURE_TEST(what_comes_later_is_refused_and_not_ignored),
 		FIXTURE_TEST(what_comes_later_is_checked_all_the_same),
 		FIXTURE_TEST(a_long_comm_is_a_warning),

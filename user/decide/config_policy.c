@@ -10,16 +10,16 @@
 #include "lib/clock.h"
 #include "lib/units.h"
 
-#define DEFAULT_WINDOW_NS    NSEC_PER_SEC
-#define DEFAULT_GRACE_NS     (15 * NSEC_PER_SEC)
-#define DEFAULT_SLICE_NS     (5 * NSEC_PER_SEC)
-#define DEFAULT_CPU_ENTER    0.15
-#define DEFAULT_STALL_ENTER  0.10
-/* Whoever the evidence names gets free again some day, whatever the signal says. */
-#define OFFENDER_MAX_HOLD_NS (3600 * NSEC_PER_SEC)
+#define DEFAULT_WINDOW_NS   NSEC_PER_SEC
+#define DEFAULT_GRACE_NS    (15 * NSEC_PER_SEC)
+#define DEFAULT_CPU_ENTER   0.15
+#define DEFAULT_STALL_ENTER 0.10
+/* Below, there would be little more than freezing; beyond, peers of who waits give up. */
+#define SLICE_MIN_NS	    (100 * NSEC_PER_MSEC)
+#define SLICE_MAX_NS	    (600 * NSEC_PER_SEC)
 /* Sixteen sub-windows of a kernel tick (10 ms at HZ=100) do not fit into less. */
-#define WINDOW_MIN_NS	     (160 * NSEC_PER_MSEC)
-#define WINDOW_MAX_NS	     (600 * NSEC_PER_SEC)
+#define WINDOW_MIN_NS	    (160 * NSEC_PER_MSEC)
+#define WINDOW_MAX_NS	    (600 * NSEC_PER_SEC)
 
 #define CPU	 (1U << SIGNAL_CPU)
 #define GPU	 (1U << SIGNAL_GPU)
@@ -108,7 +108,8 @@ static const struct config_key policy_keys[] = {
 	{ "users", config_read_word, FIELD(users), .words = users, .signals = GPU },
 	{ "ignore", config_read_patterns, FIELD(ignore), .signals = GPU },
 	{ "hold", config_read_duration, FIELD(hold_ns), .signals = GPU },
-	{ "slice", config_read_duration, FIELD(slice_ns), .signals = THRASH },
+	{ "slice", config_read_duration, FIELD(slice_ns), .signals = THRASH, .min = SLICE_MIN_NS,
+	  .max = SLICE_MAX_NS },
 	{ "resource", config_read_word, CHECKED, .words = resources, .signals = PRESSURE },
 	{ "kind", config_read_word, CHECKED, .words = kinds, .signals = PRESSURE },
 	{ "idle", config_read_duration, CHECKED, .signals = PEOPLE },
@@ -173,7 +174,7 @@ static void set_defaults(struct policy_config *policy)
 {
 	policy->window_ns = DEFAULT_WINDOW_NS;
 	policy->grace_ns = DEFAULT_GRACE_NS;
-	policy->slice_ns = DEFAULT_SLICE_NS;
+	policy->slice_ns = CONFIG_SLICE_NS;
 	policy->of_others = true;
 }
 
@@ -195,92 +196,6 @@ static unsigned int read_signal(const struct policy_reading *r)
 			return 1U << w->value;
 	}
 	return 0;
-}
-
-/* --- targets -----------------------------------------------------------------------------------
- */
-
-static void add_target(struct policy_reading *r, unsigned int workload, struct config_place place)
-{
-	struct policy_config *policy = r->policy;
-	unsigned int *grown;
-
-	for (unsigned int i = 0; i < policy->n_targets; i++) {
-		if (policy->targets[i] == workload) {
-			config_error(r->source, place, "target: '%s' stands there twice; keep one",
-				     r->config->workloads[workload].name);
-			return;
-		}
-	}
-	grown = reallocarray(policy->targets, policy->n_targets + 1, sizeof(*grown));
-	if (!grown) {
-		r->source->out_of_memory = true;
-		return;
-	}
-	policy->targets = grown;
-	policy->targets[policy->n_targets++] = workload;
-}
-
-static void read_target(void *user, const char *name, struct config_place place)
-{
-	struct policy_reading *r = user;
-
-	if (strcmp(name, "offender") == 0) {
-		r->policy->target_offender = true;
-		return;
-	}
-	if (strcmp(name, "jobs") == 0) {
-		config_error(r->source, place,
-			     "'target = jobs' is not supported yet; name a workload, or offender");
-		return;
-	}
-	for (unsigned int i = 0; i < r->config->n_workloads; i++) {
-		if (strcmp(r->config->workloads[i].name, name) == 0) {
-			add_target(r, i, place);
-			return;
-		}
-	}
-	/* Of a job it was said already that there are none yet. */
-	if (!config_source_find(r->source, "job", name))
-		config_error(r->source, place,
-			     "target: no workload is called '%.80s'; add a [workload %.80s] "
-			     "section, or correct the name",
-			     name, name);
-}
-
-static void read_targets(struct policy_reading *r)
-{
-	const struct config_item *item = find(r, "target");
-	unsigned int errors = r->source->errors;
-
-	if (!item || config_is_empty_list(item))
-		return;
-	config_each(r->source, item, read_target, r);
-	if (r->policy->n_targets && r->policy->action == ACTION_TURN)
-		config_error(r->source, find(r, "action")->place,
-			     "action = turn is for those who thrash together; write target = "
-			     "offender, and signal = thrash");
-	if (r->policy->target_offender && r->policy->action == ACTION_DEMOTE)
-		config_error(r->source, find(r, "action")->place,
-			     "action = demote is for cgroups, and an offender may be a single "
-			     "process; write freeze or stop");
-	if (!r->policy->target_offender || r->source->errors != errors)
-		return;
-	if (r->policy->n_targets)
-		config_error(r->source, item->place,
-			     "target: 'offender' cannot stand beside workloads; make two policies");
-	else if (r->signal & (CPU | GPU))
-		config_error(r->source, item->place,
-			     "signal = %s names no offender; set target to a workload, or use "
-			     "signal = thrash",
-			     policy_signal_name(r->signal == CPU ? SIGNAL_CPU : SIGNAL_GPU));
-	if (r->policy->select != SELECT_ALL)
-		config_error(r->source, find(r, "select")->place,
-			     "select chooses among workloads, and the offender is found by the "
-			     "evidence; remove it, or name workloads");
-	/* With turns nobody is held for long. */
-	if (!find(r, "max_hold") && r->policy->action != ACTION_TURN)
-		r->policy->max_hold_ns = OFFENDER_MAX_HOLD_NS;
 }
 
 /* --- of ----------------------------------------------------------------------------------------
@@ -522,7 +437,7 @@ void config_read_policy(struct config_source *source, const struct config_sectio
 	config_read_section(source, section, policy_keys, r.signal, policy);
 	if (r.signal == GPU && !policy->devices)
 		set_default_devices(&r);
-	read_targets(&r);
+	config_read_targets(source, section, config, policy);
 	config_read_ladder(source, section, policy);
 	read_of(&r);
 	if ((r.signal & (CPU | GPU | THRASH | PRESSURE)) && knows_metric(&r))

@@ -4,12 +4,18 @@
 #define CULPRIT_DECIDE_CONFIG_POLICY_H
 
 #include "decide/config_source.h"
+#include "lib/clock.h"
+
+#define CONFIG_SLICE_NS (5 * NSEC_PER_SEC) /* the default */
 
 /* Reads the section into *policy (zeroed; name and place set). The workloads are in `config`
  * already: targets are looked up there. What is wrong is told. */
 void config_read_policy(struct config_source *source, const struct config_section *section,
 			const struct config *config, unsigned int online_cpus,
 			struct policy_config *policy);
+/* target, when signal, action and select have been read. */
+void config_read_targets(struct config_source *source, const struct config_section *section,
+			 const struct config *config, struct policy_config *policy);
 /* escalate, when action, targets and max_hold have been read. */
 void config_read_ladder(struct config_source *source, const struct config_section *section,
 			struct policy_config *policy);
