@@ -5,6 +5,9 @@
 #include "agent/holds.h"
 #include "lib/units.h"
 
+/* How exactly it is told for how long something was held. */
+#define ROUND_NS (100 * NSEC_PER_MSEC)
+
 enum claim_action claim_action_of(enum policy_action action, enum target_kind kind)
 {
 	switch (action) {
@@ -60,7 +63,7 @@ bool hold_ladder_climb(struct hold *h, uint64_t now_ns, char *reason, size_t siz
 		const struct agent_policy *p = holder->policy;
 		const struct escalate_ladder *ladder = &p->config->escalate;
 		const struct escalate_rung *rung;
-		char time[32];
+		char time[32], held[32];
 
 		/* The value is of this very tick. */
 		if (!is_climbing(h, holder) ||
@@ -70,10 +73,13 @@ bool hold_ladder_climb(struct hold *h, uint64_t now_ns, char *reason, size_t siz
 		rung = &ladder->rungs[holder->escalate.climbed - 1];
 		holder->action = claim_action_of(rung->action, h->target.kind);
 		units_say_duration(rung->after_ns, time, sizeof(time));
+		/* What is overdue comes late. */
+		units_say_duration((now_ns - start_ns(h, holder)) / ROUND_NS * ROUND_NS, held,
+				   sizeof(held));
 		snprintf(reason, size,
 			 "policy %s has held it for %s, and its signal is still there (escalate = "
 			 "%s:%s)",
-			 p->config->name, time, policy_action_name(rung->action), time);
+			 p->config->name, held, policy_action_name(rung->action), time);
 		climbed = true;
 	}
 	return climbed;

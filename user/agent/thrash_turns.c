@@ -16,6 +16,7 @@
 #include "agent/holds.h"
 #include "agent/thrash_watch.h"
 #include "lib/cleanup.h"
+#include "lib/units.h"
 
 /* Who swaps in less than this part of all is none of those who thrash. */
 #define MATERIAL_PART 20
@@ -464,11 +465,11 @@ static void let_run(struct agent *a, struct agent_policy *p, struct rotation *r,
 	struct hold *h = hold_find(a, &m->target);
 	char reason[CLAIM_REASON_LEN], turn[32];
 
+	units_say_duration(r->turns.slice_ns, turn, sizeof(turn));
 	if (turns_over(&r->turns))
 		snprintf(reason, sizeof(reason), "all of them fit into memory together now");
 	else
-		snprintf(reason, sizeof(reason), "its turn has come, of %s at least",
-			 words_left(r->turns.slice_ns, turn, sizeof(turn)));
+		snprintf(reason, sizeof(reason), "its turn has come, of %s at least", turn);
 	if (h)
 		hold_leave(a, h, p, reason);
 	m->runs = true;
