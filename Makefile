@@ -61,7 +61,7 @@ AS_OWNER   := scripts/as-owner.sh
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all deps help tests clean unit live check vm-tests vm-live vm-service bench asan format format-check \
+.PHONY: FORCE all deps help tests clean unit live check vm-tests vm-live vm-check vm-service bench asan format format-check \
 	tidy demo install uninstall
 
 # What is built belongs to the owner of the tree, also under sudo (AS_OWNER); and in a make of its
@@ -75,6 +75,7 @@ help:
 	@echo 'make check         (root) unit tests and live tests on this kernel'
 	@echo 'make unit          unit tests alone; no root needed'
 	@echo 'make vm-live       (root) live tests and every rung of every sense on KERNEL=$(KERNEL), in qemu'
+	@echo 'make vm-check      (root) the same on each kernel that scripts/vm.sh knows; a table of sense and kernel'
 	@echo 'make vm-service    (root) the systemd unit in a virtual machine, with everything that can befall it'
 	@echo 'make bench         (root) the figures of the README, as JSON'
 	@echo 'make asan          the unit and live tests under the address and undefined-behaviour sanitizers'
@@ -186,6 +187,10 @@ vm-tests:
 vm-live: vm-tests
 	@CULPRIT_BUILD=$(abspath $(B)) scripts/vm.sh --kernel $(KERNEL) --mem 1024 --swap 512 --timeout 4800 -- \
 		tests/vm/live.sh
+
+# On all kernels that scripts/vm.sh knows; TESTS= names some of the programs.
+vm-check: vm-tests
+	@CULPRIT_BUILD=$(abspath $(B)) tests/vm/check.sh '$(if $(filter command line,$(origin KERNEL)),$(KERNEL),all)' 4800 $(TESTS)
 
 check:
 	@test "$$(id -u)" = 0 || { echo 'make check loads BPF programs into this kernel, so it has to be root:' \

@@ -18,7 +18,8 @@ usage()
 {
 	cat <<-'END'
 	usage: vm.sh [OPTIONS] -- COMMAND [ARG...]
-	  --kernel K    5.10, 6.1 (default), 6.12 or 7: the kernel of Debian bullseye, bookworm, trixie or sid
+	  --kernel K    5.10, 6.1 (default), 6.12 or 7: the kernel of Debian bullseye, bookworm, trixie or sid;
+	                all: COMMAND on each of them, one after the other, and the worst exit status is ours
 	  --mem M       memory in MiB (1024)
 	  --cpus N      number of CPUs (2)
 	  --swap M      swap on a virtio disk of M MiB (none)
@@ -71,8 +72,8 @@ parse_arguments()
 	need_number --mem "$mem_mib"
 	need_number --cpus "$cpus"
 	need_number --timeout "$timeout_s"
-	[[ -n $(suite_of "$kernel") ]] ||
-		die "--kernel takes 5.10, 6.1, 6.12 or 7, not '$kernel'" "$usage_error"
+	[[ $kernel == all || -n $(suite_of "$kernel") ]] ||
+		die "--kernel takes 5.10, 6.1, 6.12, 7 or all, not '$kernel'" "$usage_error"
 	((${#command[@]})) || die "no command; say behind -- what to run" "$usage_error"
 }
 
@@ -477,7 +478,23 @@ clean_up()
 	exit "$status"
 }
 
+run_on_all()
+{
+	local -a options=(--mem "$mem_mib" --cpus "$cpus" --timeout "$timeout_s")
+	local one status worst=0
+	((swap_mib == 0)) || options+=(--swap "$swap_mib")
+	[[ $init != systemd ]] || options+=(--systemd)
+	[[ $keep != yes ]] || options+=(--keep)
+	for one in 5.10 6.1 6.12 7; do
+		echo "=== kernel $one"
+		"${BASH_SOURCE[0]}" --kernel "$one" "${options[@]}" -- "${command[@]}" && status=0 || status=$?
+		((status <= worst)) || worst=$status
+	done
+	exit "$worst"
+}
+
 parse_arguments "$@"
+[[ $kernel != all ]] || run_on_all
 readonly kernel_dir=$cache/kernels/$kernel
 ((EUID == 0)) || die "needs root: virtiofsd serves this machine's files with their owners; try sudo"
 trap clean_up EXIT
