@@ -26,7 +26,8 @@ static void a_long_refill_makes_turns_long(void **state)
 	f.seen[1].pages_per_s = 2500;
 	run_for(&f, S);
 	assert_true(f.t.turn_ns == 16 * 2 * S);
-	/* Once it was over, it is over. */
+	/* Once it was over for a while, it is over. */
+	run_for(&f, 2200 * MS);
 	f.seen[1].pages_per_s = 30000;
 	run_for(&f, S);
 	f.seen[1].pages_per_s = 50;
@@ -44,6 +45,32 @@ static void a_long_refill_makes_turns_long(void **state)
 	for (int i = 0; i < 20; i++)
 		next_turn(&f);
 	assert_true(f.t.turn_ns == SLICE);
+}
+
+static void a_disk_that_stops_for_longer_has_not_done_either(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	add(&f, 1, 150);
+	add(&f, 2, 150);
+	look(&f);
+	f.seen[1].pages_per_s = 7000;
+	run_for(&f, S);
+	f.seen[1].pages_per_s = 0;
+	run_for(&f, 2500 * MS);
+	assert_true(f.t.turn_ns == 16 * S);
+	f.seen[1].pages_per_s = 6000;
+	run_for(&f, 500 * MS);
+	/* It has stopped again, or is over. */
+	f.seen[1].pages_per_s = 0;
+	run_for(&f, 4 * S);
+	assert_true(f.t.turn_ns == 60 * S);
+	f.seen[1].pages_per_s = 6000;
+	run_for(&f, S);
+	next_turn(&f);
+	assert_true(f.t.members[1].refill_ns == 4 * S);
 }
 
 static void a_refill_that_never_ends_makes_the_longest_turn(void **state)
@@ -428,6 +455,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_long_refill_makes_turns_long),
+		cmocka_unit_test(a_disk_that_stops_for_longer_has_not_done_either),
 		cmocka_unit_test(a_refill_that_never_ends_makes_the_longest_turn),
 		cmocka_unit_test(a_few_pages_now_and_then_are_no_refill),
 		cmocka_unit_test(a_refill_is_what_was_read_in_its_turn),

@@ -9,6 +9,8 @@
 #define QUIET_SHARE	  0.1
 #define QUIET_PAGES_PER_S 100.0
 #define SETTLE_NS	  (500 * NSEC_PER_MSEC)
+/* A disk that others keep busy stops for longer: what comes so soon after is the same refill. */
+#define RESUME_NS	  (3 * NSEC_PER_SEC)
 /* Who does less than this for so long does nothing. */
 #define IDLE_NS		  (1 * NSEC_PER_SEC)
 #define IDLE_CPU_USEC	  (USEC_PER_SEC / 100)
@@ -43,6 +45,8 @@ static void see_refill(struct turns_track *k, uint64_t swapin_pages, uint64_t no
 	if (is_low && !k->is_quiet)
 		k->quiet_ns = k->base_ns;
 	k->is_quiet = is_low;
+	if (!is_low && k->base_ns < k->began_ns + k->refill_ns + RESUME_NS)
+		k->is_settled = false;
 	if (!k->is_settled)
 		k->refill_ns = (is_low ? k->quiet_ns : now_ns) - k->began_ns;
 	if (is_low && now_ns - k->quiet_ns >= SETTLE_NS)
