@@ -101,7 +101,13 @@ static void make_file(unsigned int mebibytes)
 	static char zeros[1 << 20];
 	char command[PATH_MAX + 64], line[128];
 
-	snprintf(swap.file, sizeof(swap.file), "%s/swap", live_tmpdir());
+	const char *disk = getenv("CULPRIT_SWAP_DIR");
+
+	if (disk)
+		snprintf(swap.file, sizeof(swap.file), "%s/culprit-test-%d.swap", disk,
+			 (int)getpid());
+	else
+		snprintf(swap.file, sizeof(swap.file), "%s/swap", live_tmpdir());
 
 	_cleanup_close_ int fd = open(swap.file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 

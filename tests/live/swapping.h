@@ -10,7 +10,7 @@
 /*
  * Switches on a swap file of that size before any other swap (on a loop device where the file
  * system cannot hold one); fails the test when that is impossible. live_swap_off() and
- * live_cleanup() remove it.
+ * live_cleanup() remove it. It is in $CULPRIT_SWAP_DIR, or else in live_tmpdir().
  */
 void live_swap_on(unsigned int mebibytes);
 void live_swap_off(void);
