@@ -19,11 +19,12 @@ static const struct thrash_rule by_default = { .enter = 0.10,
 					       .enter_is_default = true };
 static const struct thrash_rule explicit = { .enter = 0.10, .leave = 0.05 };
 
-/* One process, 100 ms: so many pages in, so many out, by which its own swap entries change. */
+/* One process: so many pages in, so many out, by which its own swap entries change. */
 struct story {
 	uint64_t in, out;
 	int64_t entries;
 	double stall;
+	uint64_t ms; /* 0: 100 */
 };
 
 static struct thrash_verdict judge(const struct thrash_rule *rule, struct story s)
@@ -45,15 +46,16 @@ static struct thrash_verdict judge(const struct thrash_rule *rule, struct story 
 					.has_stall = true };
 	struct thrash_sample now = before;
 	struct thrash_verdict v;
+	uint64_t ms = s.ms ? s.ms : 100;
 
 	p1.swap_pages = (uint64_t)((int64_t)p0.swap_pages + s.entries);
 	i1.swapin_pages += s.in;
 	now.processes = &p1;
 	now.swapins = &i1;
-	now.time_ns += 100 * MS;
+	now.time_ns += ms * MS;
 	now.swapin_pages += s.in;
 	now.swapout_pages += s.out;
-	now.stall_usec += (uint64_t)(s.stall * 100000);
+	now.stall_usec += (uint64_t)(s.stall * (double)ms * 1000);
 	now.has_stall = s.stall >= 0;
 	thrash_judge(&before, &now, rule, &v);
 	return v;
@@ -93,6 +95,28 @@ static void little_churn_is_none(void **state)
 	(void)state;
 	assert_false(judge(&by_default, (struct story){ 63, 900, 0, 0.5 }).confirmed);
 	assert_true(judge(&by_default, (struct story){ 64, 900, 0, 0.5 }).confirmed);
+}
+
+static void a_slow_disk_needs_a_longer_look(void **state)
+{
+	struct thrash_verdict v = judge(&by_default, (struct story){ 40, 40, 0, 0.5, .ms = 200 });
+
+	(void)state;
+	/* 200 pages a second: thrash, if it is not the counters that lag. */
+	assert_false(v.confirmed);
+	assert_true(v.undecided);
+	assert_true(v.value < by_default.enter);
+	v = judge(&by_default, (struct story){ 80, 80, 0, 0.5, .ms = 400 });
+	assert_true(v.confirmed);
+	assert_false(v.undecided);
+	/* Too slow to matter, or none at all: no longer look would tell more. */
+	assert_false(judge(&by_default, (struct story){ 15, 15, 0, 0.5, .ms = 200 }).undecided);
+	assert_false(judge(&by_default, (struct story){ 0, 0, 0, 0.5, .ms = 200 }).undecided);
+	assert_false(judge(&by_default, (struct story){ 40, 40, -40, 0.5, .ms = 200 }).undecided);
+	/* It comes to an end. */
+	v = judge(&by_default, (struct story){ 63, 63, 0, 0.5, .ms = 640 });
+	assert_false(v.confirmed);
+	assert_false(v.undecided);
 }
 
 static void a_second_witness_is_asked(void **state)
@@ -292,6 +316,7 @@ int main(void)
 		cmocka_unit_test(a_thrasher_is_confirmed),
 		cmocka_unit_test(who_reads_its_pages_back_once_is_not),
 		cmocka_unit_test(little_churn_is_none),
+		cmocka_unit_test(a_slow_disk_needs_a_longer_look),
 		cmocka_unit_test(a_second_witness_is_asked),
 		cmocka_unit_test(the_value_begins_nothing_unless_confirmed),
 		cmocka_unit_test(counters_that_go_backwards_have_not_moved),

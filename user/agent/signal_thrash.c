@@ -194,6 +194,15 @@ static void prepare_turns(struct agent *a)
 			thrash_turns_prepare(a, &a->policies[i]);
 }
 
+/* On a slow disk, 200 ms are too short to tell the little that comes in from noise. */
+static bool is_undecided(const struct agent *a)
+{
+	for (unsigned int i = 0; i < a->n_policies; i++)
+		if (is_thrash(&a->policies[i]) && a->policies[i].verdict.undecided)
+			return true;
+	return false;
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 {
 	struct agent *a = agent;
@@ -220,7 +229,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 		if (is_thrash(&a->policies[i]))
 			judge(a, &a->policies[i]);
 	again = any_holds(a) || still_coming(w);
-	(void)thrash_keep(&w->before, &w->now);
+	if (any_holds(a) || !still_coming(w) || !is_undecided(a))
+		(void)thrash_keep(&w->before, &w->now);
 	if (again)
 		look_again_in(a, LOOK_NS);
 	else

@@ -196,9 +196,11 @@ void thrash_judge(const struct thrash_sample *before, const struct thrash_sample
 		v.stall = (double)rise(before->stall_usec, now->stall_usec) *
 			  (double)NSEC_PER_USEC / (double)v.interval_ns;
 	material = MATERIAL_PAGES_PER_S * (double)v.interval_ns / (double)NSEC_PER_SEC;
-	if (material < NOISE_PAGES)
-		material = NOISE_PAGES;
-	if ((double)v.churn_pages < material)
+	v.undecided = v.churn_pages > 0 && (double)v.churn_pages >= material &&
+		      v.churn_pages < NOISE_PAGES;
+	if (v.undecided)
+		v.why_not = "too little was swapped in to tell";
+	else if ((double)v.churn_pages < material)
 		v.why_not = "what was swapped in has stayed in";
 	else if (!is_witnessed(&v, rule))
 		v.why_not = "nobody waits for it";

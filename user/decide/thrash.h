@@ -48,6 +48,9 @@ struct thrash_verdict {
 	uint64_t churn_pages;
 	double stall; /* share of the interval, -1: not known */
 	bool confirmed;
+	/* There is churn at a material rate, but in so short a time that it may be the counters'
+	 * lag: judge again from the same first look. Never after 640 ms. */
+	bool undecided;
 	const char *why_not; /* static text; NULL when confirmed */
 	/* For policy_step(): the stall; at least enter when confirmed; below enter when not, and
 	 * then not below leave, unless the stall is. */
