@@ -61,8 +61,8 @@ AS_OWNER   := scripts/as-owner.sh
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: FORCE all deps help tests clean unit live check vm-tests vm-live vm-check vm-service bench asan format format-check \
-	tidy demo install uninstall
+.PHONY: FORCE all deps help tests clean unit live check vm-tests vm-live vm-check vm-service vm-thrash bench asan format \
+	format-check tidy demo install uninstall
 
 # What is built belongs to the owner of the tree, also under sudo (AS_OWNER); and in a make of its
 # own, which sees the packages that deps has just installed.
@@ -77,6 +77,7 @@ help:
 	@echo 'make vm-live       (root) live tests and every rung of every sense on KERNEL=$(KERNEL), in qemu'
 	@echo 'make vm-check      (root) the same on each kernel that scripts/vm.sh knows; a table of sense and kernel'
 	@echo 'make vm-service    (root) the systemd unit in a virtual machine, with everything that can befall it'
+	@echo 'make vm-thrash     (root) whom the signal thrash picks on a whole machine, RUNS=$(RUNS) SCENARIO= of tests/vm, in qemu'
 	@echo 'make bench         (root) the figures of the README, as JSON'
 	@echo 'make asan          the unit and live tests under the address and undefined-behaviour sanitizers'
 	@echo 'make format-check  is every file as clang-format would write it?'
@@ -150,6 +151,16 @@ $(B)/tests/vm/rungs: $(call obj,$(wildcard tests/vm/rung*.c)) $(LIVE_LIB) $(UNIT
 	$(call tell,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -o $@
 
+# Thrash on a whole machine: the driver, and the loads that it starts.
+$(B)/tests/vm/scenarios: $(call obj,$(filter-out %_load.c,$(wildcard tests/vm/scenario*.c))) $(LIVE_LIB) $(UNIT_LIB) \
+		$(B)/libculprit.a
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ $(AGENT_LIBS) -lcmocka -lpthread -lm -o $@
+
+$(B)/tests/vm/scenario_load: $(B)/tests/vm/scenario_load.o
+	$(call tell,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) $^ -o $@
+
 $(B)/tests/vm/cuse_gpu.o: CPPFLAGS += $(shell pkg-config --cflags-only-I fuse3)
 $(B)/tests/vm/cuse_gpu: $(B)/tests/vm/cuse_gpu.o
 	$(call tell,LD,$@)
@@ -191,6 +202,14 @@ vm-live: vm-tests
 # On all kernels that scripts/vm.sh knows; TESTS= names some of the programs.
 vm-check: vm-tests
 	@CULPRIT_BUILD=$(abspath $(B)) tests/vm/check.sh '$(if $(filter command line,$(origin KERNEL)),$(KERNEL),all)' 4800 $(TESTS)
+
+# All of it takes most of an hour. RUNS of each scenario; SCENARIO names one (tests/vm/scenario_list.c).
+RUNS ?= 20
+
+vm-thrash: all
+	@$(AS_OWNER) $(MAKE) --no-print-directory $(B)/tests/vm/scenarios $(B)/tests/vm/scenario_load
+	@CULPRIT_BUILD=$(abspath $(B)) scripts/vm.sh --kernel $(KERNEL) --mem 512 --swap 768 --timeout 10000 -- \
+		$(B)/tests/vm/scenarios --runs $(RUNS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(JSON),--json)
 
 check:
 	@test "$$(id -u)" = 0 || { echo 'make check loads BPF programs into this kernel, so it has to be root:' \
