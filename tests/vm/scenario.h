@@ -22,6 +22,7 @@ struct board {
 	_Atomic uint32_t go; /* 0: settle; 1: do what the scenario is about */
 	struct board_slot slots[BOARD_SLOTS];
 	/* The probe's: from when it was to wake until it was done, for each time. */
+	_Atomic uint64_t due_ns; /* CLOCK_MONOTONIC, of the one that is not in the list yet */
 	_Atomic uint32_t n_samples;
 	uint32_t latency_us[BOARD_SAMPLES];
 };

@@ -145,6 +145,19 @@ static void take_first(struct judge *judge, json_t *event)
 	(void)json_dumpb(event, r->event, sizeof(r->event) - 1, JSON_COMPACT);
 }
 
+static void take_later(struct judge *judge, const json_t *event)
+{
+	struct scenario_result *r = judge->result;
+	const json_t *target = json_object_get(event, "target");
+	unsigned int slot = slot_of(judge->stage, target);
+	size_t n = strlen(r->later_whom);
+
+	r->later++;
+	r->later_innocent += role_of(judge->stage, slot) != CULPRIT;
+	snprintf(r->later_whom + n, sizeof(r->later_whom) - n, "%s%s", n ? " " : "",
+		 slot != NO_SLOT ? stage_name(judge->stage, slot) : text(target, "comm"));
+}
+
 static void take(struct judge *judge, json_t *event)
 {
 	struct scenario_result *r = judge->result;
@@ -158,12 +171,10 @@ static void take(struct judge *judge, json_t *event)
 			 text(target, "path"));
 		forbid(judge, whom);
 	}
-	if (!r->picked) {
+	if (r->picked)
+		take_later(judge, event);
+	else
 		take_first(judge, event);
-		return;
-	}
-	r->later++;
-	r->later_innocent += role_of(judge->stage, slot_of(judge->stage, target)) != CULPRIT;
 }
 
 void judge_events(struct judge *judge)

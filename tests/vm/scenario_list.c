@@ -32,7 +32,7 @@ const struct scenario scenarios[] = {
 			   VICTIM("victim-b", 45),
 			   { "grower", CULPRIT, "grow", { N(8), N(10), N(300) } } },
 		.n_loads = 3,
-		.seconds = 20,
+		.seconds = 10,
 	},
 	{
 		.name = "fast-grower",

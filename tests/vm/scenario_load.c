@@ -350,6 +350,7 @@ static void probe(char **args)
 		uint64_t now;
 
 		due += PROBE_PERIOD_MS * NSEC_PER_MSEC;
+		atomic_store(&board->due_ns, due);
 		ts.tv_sec = (time_t)(due / NSEC_PER_SEC);
 		ts.tv_nsec = (long)(due % NSEC_PER_SEC);
 		(void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);

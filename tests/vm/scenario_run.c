@@ -160,54 +160,88 @@ static struct work work_done(const struct stage *stage)
 	return work;
 }
 
-static bool is_over(const struct scenario_order *order, const struct judge *judge,
-		    uint64_t since_ms)
+/* What is told of a run: of all of it, or, where it is compared with another, from the crossing on,
+ * for before that all is well with both. */
+struct measure {
+	uint64_t begin_ns;
+	struct work work;
+	uint32_t samples;
+	bool crossed;
+};
+
+static void measure_begin(struct measure *m, const struct stage *stage, bool crossed)
 {
-	if (order->to_the_end)
-		return since_ms >= order->scenario->seconds * 1000ULL;
+	*m = (struct measure){
+		.begin_ns = monotonic_ns(),
+		.work = work_done(stage),
+		.samples = atomic_load(&stage->board->n_samples),
+		.crossed = crossed,
+	};
+}
+
+static void add_sample(struct scenario_result *r, float ms)
+{
+	if (r->n_samples < RESULT_SAMPLES)
+		r->latency_ms[r->n_samples++] = ms;
+}
+
+static void measure_end(const struct measure *m, const struct stage *stage,
+			struct scenario_result *r)
+{
+	struct work work = work_done(stage);
+	double seconds = (double)(monotonic_ns() - m->begin_ns) / (double)NSEC_PER_SEC;
+	uint32_t to = atomic_load(&stage->board->n_samples);
+	uint64_t now = monotonic_ns(), due = atomic_load(&stage->board->due_ns);
+
+	r->work_per_s = (double)(work.all - m->work.all) / seconds;
+	r->innocent_work_per_s = (double)(work.innocent - m->work.innocent) / seconds;
+	for (uint32_t i = m->samples; i < to; i++)
+		add_sample(r, (float)stage->board->latency_us[i] / 1000);
+	/* Those that it owes still: a probe that stands still must not look like a quick one. */
+	for (; due < now; due += PROBE_PERIOD_MS * NSEC_PER_MSEC)
+		add_sample(r, (float)(now - due) / (float)NSEC_PER_MSEC);
+}
+
+static bool is_over(const struct scenario_order *order, const struct judge *judge,
+		    const struct measure *m, uint64_t begin_ns)
+{
+	uint64_t now = monotonic_ns();
+
+	if (order->to_the_end && m->crossed)
+		return now >= m->begin_ns + order->scenario->seconds * NSEC_PER_SEC;
 	if (judge->result->picked)
 		return unix_ms() >= judge->first_ms + AFTERWARDS_MS;
-	return since_ms >= PATIENCE_MS;
+	return now >= begin_ns + PATIENCE_MS * NSEC_PER_MSEC;
 }
 
 /* From the start signal until it is over. */
 static void let_them(const struct scenario_order *order, struct stage *stage, struct judge *judge,
 		     struct watch *watch)
 {
-	struct work before = work_done(stage), after;
-	uint64_t begin = monotonic_ns(), now = begin, asked = begin;
-	double seconds;
+	uint64_t begin = monotonic_ns(), asked = begin;
+	struct measure m;
 
+	measure_begin(&m, stage, false);
 	watch_begin(watch);
 	atomic_store(&stage->board->go, 1);
-	while (!is_over(order, judge, (now - begin) / NSEC_PER_MSEC)) {
+	while (!is_over(order, judge, &m, begin)) {
 		usleep(TICK_MS * 1000);
 		watch_tick(watch);
 		stage_listen(stage);
-		now = monotonic_ns();
+		if (order->to_the_end && !m.crossed && watch_crossing_ms(watch))
+			measure_begin(&m, stage, true);
 		if (order->with_agent && !order->to_the_end &&
-		    now >= asked + ASK_MS * NSEC_PER_MSEC) {
+		    monotonic_ns() >= asked + ASK_MS * NSEC_PER_MSEC) {
 			judge_events(judge);
 			judge_states(judge);
-			asked = now;
+			asked = monotonic_ns();
 		}
 	}
-	seconds = (double)(now - begin) / (double)NSEC_PER_SEC;
-	after = work_done(stage);
+	measure_end(&m, stage, judge->result);
 	if (order->with_agent) {
 		judge_events(judge);
 		judge_states(judge);
 	}
-	judge->result->work_per_s = (double)(after.all - before.all) / seconds;
-	judge->result->innocent_work_per_s = (double)(after.innocent - before.innocent) / seconds;
-}
-
-static void take_samples(const struct stage *stage, uint32_t from, struct scenario_result *r)
-{
-	uint32_t to = atomic_load(&stage->board->n_samples);
-
-	for (uint32_t i = from; i < to && r->n_samples < RESULT_SAMPLES; i++)
-		r->latency_ms[r->n_samples++] = (float)stage->board->latency_us[i] / 1000;
 }
 
 static void tell_order(const struct stage *stage, struct scenario_result *r)
@@ -262,7 +296,6 @@ void scenario_run(const struct scenario_order *order, struct scenario_result *re
 	static struct stage stage;
 	static struct watch watch;
 	struct judge judge = { .stage = &stage, .result = result };
-	uint32_t samples;
 	uint64_t crossing;
 
 	*result = (struct scenario_result){ .freeze_ms = NAN };
@@ -274,9 +307,7 @@ void scenario_run(const struct scenario_order *order, struct scenario_result *re
 		start_agent(&stage);
 	wait_for_calm();
 	be_punctual();
-	samples = atomic_load(&stage.board->n_samples);
 	let_them(order, &stage, &judge, &watch);
-	take_samples(&stage, samples, result);
 	crossing = watch_crossing_ms(&watch);
 	if (result->picked && crossing)
 		result->freeze_ms = (double)judge.first_ms - (double)crossing;

@@ -146,6 +146,7 @@ static void print_run_json(const struct scenario_order *order, const struct scen
 		json_object_set_new(o, "freeze_ms", number_or_null(result->freeze_ms));
 		json_object_set_new(o, "later", json_integer(result->later));
 		json_object_set_new(o, "later_innocent", json_integer(result->later_innocent));
+		json_object_set_new(o, "later_whom", json_string(result->later_whom));
 		json_object_set_new(o, "forbidden", json_integer(result->forbidden));
 		json_object_set_new(o, "forbidden_whom", json_string(result->forbidden_whom));
 	}

@@ -43,7 +43,7 @@ struct scenario {
 	struct scenario_load loads[SCENARIO_LOADS];
 	unsigned int n_loads;
 	bool process;	      /* right is to stop the process; otherwise to freeze the cgroup */
-	unsigned int seconds; /* of load, where with and without are compared */
+	unsigned int seconds; /* of thrash, where with and without are compared */
 };
 
 extern const struct scenario scenarios[];
@@ -72,9 +72,10 @@ struct scenario_result {
 	double freeze_ms;
 	unsigned int later; /* picks after the first */
 	unsigned int later_innocent;
+	char later_whom[160];
 	unsigned int forbidden;
 	char forbidden_whom[64];
-	unsigned int n_samples; /* of the probe, while the load was on */
+	unsigned int n_samples; /* of the probe, while it was measured */
 	float latency_ms[RESULT_SAMPLES];
 	double work_per_s, innocent_work_per_s;
 	char event[6144]; /* the first pick as the agent told it, JSON */
