@@ -57,7 +57,9 @@ static void see_refill(struct turns_track *k, uint64_t swapin_pages, uint64_t no
 	k->base_swapin_pages = swapin_pages;
 }
 
-/* One that memory stalls uses little CPU, but swaps in. */
+/* One that memory stalls uses little CPU, but swaps in; or waits for a disk that others keep busy,
+ * and for a while does neither: who has begun to read its pages back in does something until its
+ * refill is surely over. */
 static void see_idle(struct turns_track *k, uint64_t swapin_pages, uint64_t cpu_usec,
 		     uint64_t now_ns)
 {
@@ -67,7 +69,7 @@ static void see_idle(struct turns_track *k, uint64_t swapin_pages, uint64_t cpu_
 		k->busy_swapin_pages = swapin_pages;
 		k->busy_cpu_usec = cpu_usec;
 	}
-	k->is_idle = rise(k->busy_ns, now_ns) >= IDLE_NS;
+	k->is_idle = rise(k->busy_ns, now_ns) >= (k->refill_ns ? RESUME_NS : IDLE_NS);
 }
 
 void turns_track_see(struct turns_track *k, uint64_t swapin_pages, uint64_t cpu_usec,
