@@ -175,6 +175,28 @@ static void who_does_nothing_gives_its_turn_away(void **state)
 	assert_int_equal(runner(&f), 1);
 }
 
+static void who_waits_for_a_busy_disk_keeps_its_turn(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	add(&f, 1, 150);
+	add(&f, 2, 150);
+	f.seen[1].cpu_usec = f.seen[2].cpu_usec = 1000000;
+	f.seen[1].pages_per_s = 1000;
+	look(&f);
+	run_for(&f, 1 * S);
+	assert_int_equal(runner(&f), 1);
+	/* In the middle of its refill the disk does nothing for it, and so it does nothing. */
+	f.seen[1].pages_per_s = 0;
+	f.seen[2].pages_per_s = 50;
+	run_for(&f, 2 * S);
+	assert_int_equal(runner(&f), 1);
+	run_for(&f, 2 * S);
+	assert_int_equal(runner(&f), 2);
+}
+
 /* --- working sets ------------------------------------------------------------------------------
  */
 
@@ -460,6 +482,7 @@ int main(void)
 		cmocka_unit_test(a_few_pages_now_and_then_are_no_refill),
 		cmocka_unit_test(a_refill_is_what_was_read_in_its_turn),
 		cmocka_unit_test(who_does_nothing_gives_its_turn_away),
+		cmocka_unit_test(who_waits_for_a_busy_disk_keeps_its_turn),
 		cmocka_unit_test(a_turn_tells_what_is_needed),
 		cmocka_unit_test(who_has_not_got_all_it_needs_tells_nothing),
 		cmocka_unit_test(a_turn_cut_short_tells_nothing),
