@@ -118,9 +118,10 @@ struct task_struct___cpu_inside {
 };
 
 /* Does it run just now? Until 6.17 only kernels for several CPUs had it ("sched/smp: Make
- * SMP unconditional"). */
+ * SMP unconditional"). A byte in 7.2: only what is unsigned on both sides is read as wide as it is.
+ */
 struct task_struct___smp {
-	int on_cpu;
+	unsigned int on_cpu;
 };
 
 #pragma clang attribute pop

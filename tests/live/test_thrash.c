@@ -108,7 +108,7 @@ static void shadow_mode_names_one_and_not_all_one_after_the_other(void **state)
 	live_fork("thrasher", load_sleep, NULL);
 	for (int i = 0; i < 2; i++)
 		live_fork("thrasher", load_thrash, (void *)(uintptr_t)THRASH_MIB);
-	end = monotonic_ns() + 20 * NSEC_PER_SEC;
+	end = monotonic_ns() + PATIENCE_MS * NSEC_PER_MSEC;
 	while (agent_count_events("frozen", NULL) + agent_count_events("stopped", NULL) == 0 &&
 	       monotonic_ns() < end)
 		usleep(10000);
