@@ -28,6 +28,8 @@
 #define LARGE_PAGES 1024
 /* Who uses less than this part of a CPU does nothing that could wait. */
 #define ACTIVE_PART 100
+/* Those who were let go all together read their pages back in; this long after it that was it. */
+#define SETTLE_NS   (1 * NSEC_PER_SEC)
 /* A use that was noted earlier than this says nothing of now. */
 #define USE_OLD_NS  (10 * NSEC_PER_SEC)
 
@@ -67,6 +69,7 @@ struct rotation {
 	struct member members[TURNS_MAX];
 	unsigned int count;
 	uint64_t last_key;
+	uint64_t over_ns; /* since when all run */
 };
 
 struct thrash_turns {
@@ -497,6 +500,7 @@ static void carry_out(struct agent *a, struct agent_policy *p, struct rotation *
 static void step(struct agent *a, struct agent_policy *p, struct rotation *r)
 {
 	uint64_t resident = 0, capacity;
+	bool was_over = turns_over(&r->turns);
 
 	for (unsigned int i = r->count; i > 0; i--) {
 		const struct member *m = &r->members[i - 1];
@@ -513,6 +517,8 @@ static void step(struct agent *a, struct agent_policy *p, struct rotation *r)
 	if (memlimit_capacity(&a->thrash->limits, &r->limit, resident, &capacity) < 0)
 		capacity = r->limit.pages;
 	(void)turns_step(&r->turns, a->thrash->now.time_ns, capacity);
+	if (turns_over(&r->turns) && !was_over)
+		r->over_ns = a->thrash->now.time_ns;
 	carry_out(a, p, r);
 }
 
@@ -522,6 +528,14 @@ void thrash_turns_step(struct agent *a, struct agent_policy *p)
 
 	for (unsigned int i = 0; t && i < t->count; i++)
 		step(a, p, &t->rotations[i]);
+}
+
+/* All run, and that was too much? What was seen before they did says nothing of it. */
+static bool thrashes_again(const struct agent *a, const struct parties *ps,
+			   const struct rotation *r)
+{
+	return turns_over(&r->turns) && is_thrashing(ps, r->limit.id) &&
+	       a->thrash->before.sample.time_ns >= r->over_ns + SETTLE_NS;
 }
 
 enum turns_begin thrash_turns_begin(struct agent *a, struct agent_policy *p)
@@ -539,7 +553,7 @@ enum turns_begin thrash_turns_begin(struct agent *a, struct agent_policy *p)
 	for (unsigned int i = 0; i < t->count; i++) {
 		struct rotation *r = &t->rotations[i];
 
-		if (turns_over(&r->turns) && r->turns.has_begun)
+		if (thrashes_again(a, &t->parties, r))
 			turns_thrashes_again(&r->turns, a->thrash->now.time_ns);
 		any |= r->count > 1;
 	}
