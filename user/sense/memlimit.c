@@ -147,11 +147,9 @@ static uint64_t pages_of(uint64_t bytes)
 	return bytes / (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void machine(struct memlimit *out)
+static uint64_t machine_pages(void)
 {
-	out->id = 0;
-	out->path[0] = '\0';
-	out->pages = (uint64_t)sysconf(_SC_PHYS_PAGES);
+	return (uint64_t)sysconf(_SC_PHYS_PAGES);
 }
 
 static int path_of(const struct memlimits *m, pid_t pid, char *buf, size_t size)
@@ -186,7 +184,9 @@ int memlimit_of(const struct memlimits *m, pid_t pid, struct memlimit *out)
 	char path[PATH_MAX];
 	int r;
 
-	machine(out);
+	out->id = 0;
+	out->path[0] = '\0';
+	out->pages = machine_pages();
 	if (m->root < 0)
 		return 0;
 	r = path_of(m, pid, path, sizeof(path));
@@ -227,7 +227,7 @@ int memlimit_capacity(const struct memlimits *m, const struct memlimit *limit,
 		      uint64_t resident_pages, uint64_t *capacity_pages)
 {
 	_cleanup_close_ int dir = -1;
-	uint64_t used, files = 0, shared = 0;
+	uint64_t used, pages, files = 0, shared = 0;
 	char text[TEXT_SIZE];
 
 	if (!limit->id) {
@@ -244,7 +244,11 @@ int memlimit_capacity(const struct memlimits *m, const struct memlimit *limit,
 		return -ESTALE;
 	(void)memlimit_key(text, m->v1 ? "total_cache" : "file", &files);
 	(void)memlimit_key(text, m->v1 ? "total_shmem" : "shmem", &shared);
+	/* The limit of now, for people raise it when they see it thrash. */
+	pages = pages_of(limit_bytes(m, dir));
+	if (pages > machine_pages())
+		pages = machine_pages();
 	*capacity_pages =
-		take(limit->pages, take(pages_of(take(used, take(files, shared))), resident_pages));
+		take(pages, take(pages_of(take(used, take(files, shared))), resident_pages));
 	return 0;
 }

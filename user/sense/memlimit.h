@@ -21,7 +21,7 @@ struct memlimits {
 
 struct memlimit {
 	uint64_t id;	     /* inode of the cgroup that has the limit; 0: the machine */
-	uint64_t pages;	     /* the limit */
+	uint64_t pages;	     /* the limit, as it was when asked for */
 	char path[PATH_MAX]; /* in its hierarchy; "" for the machine */
 };
 
