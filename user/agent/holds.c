@@ -397,7 +397,8 @@ static void end_freedom(struct hold *h)
 	for (unsigned int i = 0; i < h->n_holders; i++) {
 		struct holder *holder = &h->holders[i];
 
-		if (is_by_process(h, holder)) {
+		/* Where they take turns, the next look says when it has to wait. */
+		if (is_by_process(h, holder) || holder->policy->config->action == ACTION_TURN) {
 			h->holders[i--] = h->holders[--h->n_holders];
 			continue;
 		}
