@@ -213,6 +213,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *agent)
 	(void)usec;
 	if (look(a) < 0) {
 		thrash_signal_want(a);
+		/* Who waits for a turn waits for the next look: no crossing need come before. */
+		if (any_holds(a))
+			look_again_in(a, LOOK_NS);
 		return 0;
 	}
 	if (!w->first_look) {
