@@ -54,7 +54,7 @@ struct parties {
 	struct party list[2 * TURNS_MAX];
 	unsigned int count;
 	uint64_t swapin_pages; /* of all, within the interval */
-	bool refused;	       /* some may not be acted on */
+	bool refused;	       /* one that thrashes may not be acted on */
 };
 
 struct member {
@@ -282,7 +282,7 @@ static void judge_parties(struct agent *a, struct parties *ps)
 		struct party *party = &ps->list[i];
 
 		party->thrashes = party->swapin_pages * MATERIAL_PART >= ps->swapin_pages;
-		ps->refused |= party->refused;
+		ps->refused |= party->refused && party->thrashes;
 		if (!party->refused &&
 		    memlimit_of(&a->thrash->limits, party->pid, &party->limit) == 0)
 			ps->list[kept++] = *party;
