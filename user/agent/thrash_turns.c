@@ -334,17 +334,23 @@ static bool is_member(const struct agent_policy *p, const struct target *target)
 static struct rotation *rotation_below(struct agent_policy *p, const struct memlimit *limit)
 {
 	struct thrash_turns *t = p->turns;
-	struct rotation *r;
+	struct rotation *r = NULL;
 
-	for (unsigned int i = 0; i < t->count; i++)
+	for (unsigned int i = 0; i < t->count; i++) {
 		if (t->rotations[i].limit.id == limit->id)
 			return &t->rotations[i];
-	if (t->count == TURNS_ROTATIONS)
+		/* All of it has ended. */
+		if (t->rotations[i].count == 0)
+			r = &t->rotations[i];
+	}
+	if (!r && t->count == TURNS_ROTATIONS)
 		return NULL;
-	r = &t->rotations[t->count++];
+	if (!r)
+		r = &t->rotations[t->count++];
 	r->limit = *limit;
 	r->count = 0;
 	r->last_key = 0;
+	r->over_ns = 0;
 	turns_init(&r->turns, p->config->slice_ns);
 	return r;
 }
