@@ -17,7 +17,7 @@
 #include "live.h"
 #include "swapping.h"
 
-#define SWAP_MIB 512
+#define SWAP_MIB 384
 
 const char *const turning_names[TURNING_MAX] = { "all/one", "all/two", "all/three" };
 _Atomic uint64_t *turning_work, *turning_size;
