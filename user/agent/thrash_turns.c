@@ -465,8 +465,9 @@ static void make_wait(struct agent *a, struct agent_policy *p, struct rotation *
 	p->has_offender = true;
 	p->offender = m->target;
 	error = hold_try(a, p, &m->target, claim_action_of(ACTION_TURN, m->target.kind), reason);
-	/* One that cannot be held now is asked again at the next look, or is out of hand then. */
-	m->runs = error < 0;
+	/* One that cannot be held now is asked again at the next look, or is out of hand then;
+	 * where that is our fault, it is held as soon as it can be, as every hold. */
+	m->runs = error < 0 && !hold_must_wait(error);
 }
 
 static void let_run(struct agent *a, struct agent_policy *p, struct rotation *r, struct member *m)
