@@ -472,12 +472,19 @@ static void make_wait(struct agent *a, struct agent_policy *p, struct rotation *
 
 static void let_run(struct agent *a, struct agent_policy *p, struct rotation *r, struct member *m)
 {
+	const struct turns_member *runner = turns_runner(&r->turns);
+	const struct member *first = runner ? find_member(r, runner->key) : NULL;
 	struct hold *h = hold_find(a, &m->target);
-	char reason[CLAIM_REASON_LEN], turn[32];
+	char reason[CLAIM_REASON_LEN], turn[32], name[96];
 
 	units_say_duration(r->turns.slice_ns, turn, sizeof(turn));
-	if (turns_over(&r->turns))
+	if (turns_over(&r->turns) && r->count < 2)
+		snprintf(reason, sizeof(reason), "there is no other left to take turns with");
+	else if (turns_over(&r->turns))
 		snprintf(reason, sizeof(reason), "all of them fit into memory together now");
+	else if (first && first != m)
+		snprintf(reason, sizeof(reason), "it fits beside %s, whose turn it is",
+			 name_of(&first->target, name, sizeof(name)));
 	else
 		snprintf(reason, sizeof(reason), "its turn has come, of %s at least", turn);
 	if (h)
@@ -635,8 +642,7 @@ void thrash_turns_words(const struct agent_policy *p, const struct target *targe
 			by = turns_runs_by_ns(&r->turns, wanted);
 			snprintf(buf, size,
 				 "policy %s: in %s at the latest its turn comes, one of %u; now it "
-				 "is "
-				 "the turn of %s",
+				 "is the turn of %s",
 				 p->config->name,
 				 words_left(by > now ? by - now : 0, wait, sizeof(wait)), r->count,
 				 name_of(&first->target, name, sizeof(name)));
