@@ -121,7 +121,7 @@ static ssize_t read_text(int dir, const char *name, char *buf, size_t size)
 /* Bytes; UINT64_MAX: no limit, or no such file. */
 static uint64_t read_bytes(int dir, const char *name)
 {
-	char text[64];
+	char text[64] = "";
 	uint64_t value;
 
 	if (read_text(dir, name, text, sizeof(text)) <= 0 || !isdigit((unsigned char)*text))
@@ -154,7 +154,7 @@ static uint64_t machine_pages(void)
 
 static int path_of(const struct memlimits *m, pid_t pid, char *buf, size_t size)
 {
-	char file[64], text[TEXT_SIZE];
+	char file[64], text[TEXT_SIZE] = "";
 	const char *path;
 	ssize_t n;
 
@@ -210,7 +210,7 @@ int memlimit_of(const struct memlimits *m, pid_t pid, struct memlimit *out)
 
 static uint64_t machine_capacity(uint64_t resident_pages)
 {
-	char text[TEXT_SIZE];
+	char text[TEXT_SIZE] = "";
 	uint64_t available = 0;
 
 	if (read_text(AT_FDCWD, "/proc/meminfo", text, sizeof(text)) > 0)
@@ -228,7 +228,7 @@ int memlimit_capacity(const struct memlimits *m, const struct memlimit *limit,
 {
 	_cleanup_close_ int dir = -1;
 	uint64_t used, pages, files = 0, shared = 0;
-	char text[TEXT_SIZE];
+	char text[TEXT_SIZE] = "";
 
 	if (!limit->id) {
 		*capacity_pages = machine_capacity(resident_pages);
