@@ -197,6 +197,8 @@ static void of_several_targets_it_is_said_which_were_not_frozen_and_why(void **s
 		live_cgroup(name);
 	}
 	live_fork("many/n253", load_sleep, NULL);
+	while (live_cgroup_key("many/n253", "cgroup.events", "populated") == 0)
+		usleep(500);
 	assert_int_equal(culprit("freeze", "some", NULL, NULL), 1);
 	assert_true(client_said("'some' stands for 257 cgroups"));
 	live_rmdir("many/n0");
