@@ -215,15 +215,17 @@ static void a_wait_is_kept_and_told(void **state)
 	unsigned char packed[EVENT_PACKED_MAX];
 	struct event out, *in = simple(1);
 	struct event_evidence *e = &in->evidence;
-	json_t *told;
+	json_t *event, *told;
 
 	(void)state;
 	in->has_evidence = true;
 	e->signal = "cpu";
 	e->unit = "ms";
 	e->value = 3.1;
-	told = json_object_get(event_to_json(in), "evidence");
+	event = event_to_json(in);
+	told = json_object_get(event, "evidence");
 	assert_null(json_object_get(told, "waiter"));
+	json_decref(event);
 	e->has_waiter = true;
 	fill_target(&e->waiter, 1, 40);
 	e->wait_usec = 5200;
@@ -232,13 +234,15 @@ static void a_wait_is_kept_and_told(void **state)
 	(void)event_pack(packed, in);
 	event_unpack(&out, packed);
 	assert_memory_equal(&out, in, sizeof(out));
-	told = json_object_get(event_to_json(&out), "evidence");
+	event = event_to_json(&out);
+	told = json_object_get(event, "evidence");
 	assert_string_equal(json_string_value(json_object_get(told, "unit")), "ms");
 	assert_int_equal(json_integer_value(json_object_get(told, "wait_usec")), 5200);
 	assert_int_equal(json_integer_value(json_object_get(told, "wakeups")), 1000);
 	assert_int_equal(json_integer_value(json_object_get(told, "late_wakeups")), 51);
 	assert_int_equal(
 		json_integer_value(json_object_get(json_object_get(told, "waiter"), "pid")), 4001);
+	json_decref(event);
 }
 
 static void hear(void *user, json_t *event)
