@@ -8,9 +8,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <mntent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -51,6 +54,34 @@ static bool find_v1(char *dir, size_t size)
 	return found;
 }
 
+/* Now and then the kernel finds nothing to reclaim in a small group whose pages are all in use or
+ * on their way out, and kills, although there is swap. It shall kill somebody whom no test misses.
+ */
+static int scapegoat(void *unused)
+{
+	(void)unused;
+	if (live_limit_join() < 0 || put("/proc/self", "oom_score_adj", "1000") < 0)
+		return 1;
+	return load_sleep(NULL);
+}
+
+static int keep_scapegoat(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			return 1;
+		if (pid == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			_exit(scapegoat(NULL));
+		}
+		waitpid(pid, NULL, 0);
+		usleep(1000);
+	}
+}
+
 static void limit_v1(const char *mount, const char *bytes)
 {
 	snprintf(v1_dir, sizeof(v1_dir), "%s/culprit-test-%d", mount, (int)getpid());
@@ -59,6 +90,7 @@ static void limit_v1(const char *mount, const char *bytes)
 	live_on_cleanup(remove_v1);
 	if (put(v1_dir, "memory.limit_in_bytes", bytes) < 0)
 		fail_msg("%s: no memory limit can be set", v1_dir);
+	live_fork(NULL, keep_scapegoat, NULL);
 }
 
 static void limit_v2(const char *cgroup, const char *bytes)
