@@ -195,3 +195,51 @@ unsigned int mini_ledger_count(void)
 	pclose(f);
 	return n;
 }
+
+int mini_setup(void **state)
+{
+	struct mini *m = calloc(1, sizeof(*m));
+
+	*state = m;
+	return m ? mini_start(m) : -1;
+}
+
+int mini_teardown(void **state)
+{
+	mini_stop(*state);
+	free(*state);
+	return 0;
+}
+
+bool mini_is_stopped(void *pid)
+{
+	return mini_state(*(pid_t *)pid) == 'T';
+}
+
+bool mini_runs(void *pid)
+{
+	char state = mini_state(*(pid_t *)pid);
+
+	return state == 'R' || state == 'S' || state == 'D';
+}
+
+bool mini_is_populated(void *cgroup)
+{
+	return live_cgroup_key(cgroup, "cgroup.events", "populated") == 1;
+}
+
+pid_t mini_start_in(const char *cgroup, int (*load)(void *))
+{
+	pid_t pid;
+
+	live_cgroup(cgroup);
+	pid = live_fork(cgroup, load, NULL);
+	assert_true(live_until(mini_is_populated, (void *)(uintptr_t)cgroup, 1000));
+	return pid;
+}
+
+void mini_assert_no_claim(const struct mini *m)
+{
+	assert_int_equal(act_count(m->act), 0);
+	assert_int_equal(mini_ledger_count(), 0);
+}

@@ -52,4 +52,17 @@ void mini_write_freeze(const char *name, const char *value);
 /* Claims that the ledger file holds as another process would read it. */
 unsigned int mini_ledger_count(void);
 
+/* cmocka setup and teardown: *state is a started one. */
+int mini_setup(void **state);
+int mini_teardown(void **state);
+
+/* For live_until(), with a pid_t * or the name of a cgroup. */
+bool mini_is_stopped(void *pid);
+bool mini_runs(void *pid);
+bool mini_is_populated(void *cgroup);
+/* Starts a load in ROOT/cgroup, which it makes, and waits until it is there. */
+pid_t mini_start_in(const char *cgroup, int (*load)(void *));
+/* Neither in the act room nor in the ledger. */
+void mini_assert_no_claim(const struct mini *m);
+
 #endif

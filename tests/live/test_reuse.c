@@ -43,54 +43,6 @@ static int setup_group(void **state)
 	return shared == MAP_FAILED ? -1 : 0;
 }
 
-static int setup(void **state)
-{
-	struct mini *m = calloc(1, sizeof(*m));
-
-	*state = m;
-	return mini_start(m);
-}
-
-static int teardown(void **state)
-{
-	mini_stop(*state);
-	free(*state);
-	return 0;
-}
-
-static bool is_stopped(void *pid)
-{
-	return mini_state(*(pid_t *)pid) == 'T';
-}
-
-static bool runs(void *pid)
-{
-	char state = mini_state(*(pid_t *)pid);
-
-	return state == 'R' || state == 'S' || state == 'D';
-}
-
-static bool is_populated(void *name)
-{
-	return live_cgroup_key(name, "cgroup.events", "populated") == 1;
-}
-
-static pid_t start(const char *cgroup, int (*load)(void *))
-{
-	pid_t pid;
-
-	live_cgroup(cgroup);
-	pid = live_fork(cgroup, load, NULL);
-	assert_true(live_until(is_populated, (void *)(uintptr_t)cgroup, 1000));
-	return pid;
-}
-
-static void assert_nothing_is_claimed(struct mini *m)
-{
-	assert_int_equal(act_count(m->act), 0);
-	assert_int_equal(mini_ledger_count(), 0);
-}
-
 /* A process with this very pid, which nobody has any more: asleep in the cgroup ROOT/cgroup. */
 static pid_t sleep_as(pid_t pid, const char *cgroup)
 {
@@ -122,7 +74,7 @@ static pid_t sleep_as(pid_t pid, const char *cgroup)
 static void who_gets_the_pid_of_a_stopped_process_is_left_alone(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("reused", load_sleep);
+	pid_t pid = mini_start_in("reused", load_sleep);
 	struct target old = mini_process_target(pid);
 	struct claim *claim = mini_stop_process(m, pid), *none;
 	uint64_t id = claim->id;
@@ -132,17 +84,17 @@ static void who_gets_the_pid_of_a_stopped_process_is_left_alone(void **state)
 	/* Before the agent hears of the end of the first one. */
 	assert_int_equal(sleep_as(pid, "reused"), pid);
 	assert_true(mini_told(m, ACT_GONE, id));
-	assert_nothing_is_claimed(m);
-	assert_true(runs(&pid));
+	mini_assert_no_claim(m);
+	assert_true(mini_runs(&pid));
 	assert_int_equal(act_claim(m->act, CLAIM_STOP, &old, "test", "", &none), -ESTALE);
 	assert_int_equal(act_claim(m->act, CLAIM_TERMINATE, &old, "test", "", &none), -ESTALE);
 	assert_int_equal(act_claim(m->act, CLAIM_KILL, &old, "test", "", &none), -ESTALE);
-	assert_true(runs(&pid));
+	assert_true(mini_runs(&pid));
 	/* It may be held itself. */
 	claim = mini_stop_process(m, pid);
 	assert_true(mini_told(m, ACT_HELD, claim->id));
 	assert_int_equal(act_undo(m->act, claim), 0);
-	assert_true(live_until(runs, &pid, 1000));
+	assert_true(live_until(mini_runs, &pid, 1000));
 	live_kill(pid);
 }
 
@@ -150,31 +102,31 @@ static void who_gets_the_pid_of_a_stopped_process_is_left_alone(void **state)
 static void assert_still_the_operators(pid_t pid)
 {
 	usleep(100 * 1000);
-	assert_true(is_stopped(&pid));
+	assert_true(mini_is_stopped(&pid));
 	live_kill(pid);
 }
 
 static void stop_as_operator(pid_t pid)
 {
 	kill(pid, SIGSTOP);
-	assert_true(live_until(is_stopped, &pid, 1000));
+	assert_true(live_until(mini_is_stopped, &pid, 1000));
 }
 
 static void undoing_touches_nobody_who_has_the_pid_now(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("reused", load_sleep);
+	pid_t pid = mini_start_in("reused", load_sleep);
 	struct claim *claim = mini_stop_process(m, pid);
 
 	assert_true(mini_told(m, ACT_HELD, claim->id));
 	live_kill(pid);
 	stop_as_operator(sleep_as(pid, "reused"));
 	assert_int_equal(act_undo(m->act, claim), 0);
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 	assert_still_the_operators(pid);
 }
 
-static int stubborn(void *unused)
+static int deaf_to_sigterm(void *unused)
 {
 	signal(SIGTERM, SIG_IGN);
 	return load_sleep(unused);
@@ -183,7 +135,7 @@ static int stubborn(void *unused)
 static void the_sigkill_after_a_sigterm_hits_nobody_who_has_the_pid_now(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("reused", stubborn);
+	pid_t pid = mini_start_in("reused", deaf_to_sigterm);
 	struct target target = mini_process_target(pid);
 	struct claim *claim;
 	uint64_t id;
@@ -198,7 +150,7 @@ static void the_sigkill_after_a_sigterm_hits_nobody_who_has_the_pid_now(void **s
 	/* Its time is up before the agent looks. */
 	usleep(300 * 1000);
 	assert_true(mini_told(m, ACT_TERMINATED, id));
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 	assert_still_the_operators(pid);
 }
 
@@ -235,14 +187,14 @@ static pid_t start_agent(pid_t *pid)
 	shared->holds = false;
 	agent = live_fork(NULL, hold_and_stand_still, pid);
 	assert_true(live_until(agent_holds, NULL, 5000));
-	assert_true(live_until(is_stopped, pid, 1000));
-	assert_true(live_until(is_stopped, &agent, 1000));
+	assert_true(live_until(mini_is_stopped, pid, 1000));
+	assert_true(live_until(mini_is_stopped, &agent, 1000));
 	return agent;
 }
 
 static void the_guardian_touches_nobody_who_has_the_pid_now(void **state)
 {
-	pid_t pid = start("reused", load_sleep), agent = start_agent(&pid);
+	pid_t pid = mini_start_in("reused", load_sleep), agent = start_agent(&pid);
 
 	(void)state;
 	live_kill(pid);
@@ -256,7 +208,7 @@ static void the_guardian_touches_nobody_who_has_the_pid_now(void **state)
 static void a_ledger_touches_nobody_who_has_the_pid_now(void **state)
 {
 	const struct release_options options = { .state_dir = mini_state_dir() };
-	pid_t pid = start("reused", load_sleep), agent = start_agent(&pid), holder;
+	pid_t pid = mini_start_in("reused", load_sleep), agent = start_agent(&pid), holder;
 	char what[PATH_MAX];
 
 	(void)state;
@@ -275,17 +227,17 @@ static void a_ledger_touches_nobody_who_has_the_pid_now(void **state)
 static void who_gets_the_path_of_a_frozen_cgroup_is_left_alone(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("remade", load_sleep);
+	pid_t pid = mini_start_in("remade", load_sleep);
 	struct claim *claim = mini_freeze(m, live_cgroup("remade"));
 
 	assert_true(mini_told(m, ACT_HELD, claim->id));
 	live_kill(pid);
 	live_rmdir("remade");
-	pid = start("remade", load_sleep);
+	pid = mini_start_in("remade", load_sleep);
 	mini_write_freeze("remade", "1");
 	assert_true(live_until(live_is_frozen, "remade", 1000));
 	assert_int_equal(act_undo(m->act, claim), 0);
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 	usleep(50 * 1000);
 	assert_true(live_frozen("remade"));
 	mini_write_freeze("remade", "0");
@@ -306,7 +258,7 @@ static void call(const char *method, pid_t pid)
 
 static void a_hold_by_hand_ends_with_its_process_and_not_with_its_pid(void **state)
 {
-	pid_t pid = start("reused", load_sleep);
+	pid_t pid = mini_start_in("reused", load_sleep);
 
 	(void)state;
 	agent_start("");
@@ -316,20 +268,20 @@ static void a_hold_by_hand_ends_with_its_process_and_not_with_its_pid(void **sta
 	sleep_as(pid, "reused");
 	json_decref(agent_wait_event("continued", "operator", 2000));
 	assert_int_equal(mini_ledger_count(), 0);
-	assert_true(runs(&pid));
+	assert_true(mini_runs(&pid));
 	call("Freeze", pid);
 	json_decref(agent_wait_event("stopped", "operator", 2000));
-	assert_true(is_stopped(&pid));
+	assert_true(mini_is_stopped(&pid));
 	call("Thaw", pid);
 	json_decref(agent_wait_event("continued", "operator", 2000));
-	assert_true(live_until(runs, &pid, 1000));
+	assert_true(live_until(mini_runs, &pid, 1000));
 	assert_int_equal(agent_stop(), 0);
 	live_kill(pid);
 }
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, mini_setup, mini_teardown)
 	const struct CMUnitTest tests[] = {
 		T(who_gets_the_pid_of_a_stopped_process_is_left_alone),
 		T(undoing_touches_nobody_who_has_the_pid_now),

@@ -39,60 +39,13 @@ static int setup_group(void **state)
 	return shared == MAP_FAILED ? -1 : pipe(shared->go);
 }
 
-static int setup(void **state)
-{
-	struct mini *m = calloc(1, sizeof(*m));
-
-	*state = m;
-	return mini_start(m);
-}
-
-static int teardown(void **state)
-{
-	mini_stop(*state);
-	free(*state);
-	return 0;
-}
-
-static bool is_stopped(void *pid)
-{
-	return mini_state(*(pid_t *)pid) == 'T';
-}
-
-static bool runs(void *pid)
-{
-	char state = mini_state(*(pid_t *)pid);
-
-	return state == 'R' || state == 'S' || state == 'D';
-}
-
-static bool is_populated(void *name)
-{
-	return live_cgroup_key(name, "cgroup.events", "populated") == 1;
-}
-
-static pid_t start(const char *cgroup, int (*load)(void *))
-{
-	pid_t pid;
-
-	live_cgroup(cgroup);
-	pid = live_fork(cgroup, load, NULL);
-	assert_true(live_until(is_populated, (void *)(uintptr_t)cgroup, 1000));
-	return pid;
-}
-
-static void assert_nothing_is_claimed(struct mini *m)
-{
-	assert_int_equal(act_count(m->act), 0);
-	assert_int_equal(mini_ledger_count(), 0);
-}
-
 /* --- killed ----------------------------------------------------------------------------------- */
 
 static void one_that_is_killed_in_a_frozen_cgroup_leaves_the_others_frozen(void **state)
 {
 	struct mini *m = *state;
-	pid_t victim = start("killed", load_sleep), other = start("killed", load_spin);
+	pid_t victim = mini_start_in("killed", load_sleep),
+	      other = mini_start_in("killed", load_spin);
 	struct claim *claim = mini_freeze(m, live_cgroup("killed"));
 
 	assert_true(mini_told(m, ACT_HELD, claim->id));
@@ -107,14 +60,14 @@ static void one_that_is_killed_in_a_frozen_cgroup_leaves_the_others_frozen(void 
 	assert_true(live_frozen("killed"));
 	assert_int_equal(act_undo(m->act, claim), 0);
 	assert_true(live_until(live_is_thawed, "killed", 1000));
-	assert_true(runs(&other));
+	assert_true(mini_runs(&other));
 	live_kill(other);
 }
 
 static void a_stopped_process_that_is_killed_needs_no_sigcont_to_end(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("killed", load_spin);
+	pid_t pid = mini_start_in("killed", load_spin);
 	struct claim *claim = mini_stop_process(m, pid);
 	uint64_t id = claim->id;
 
@@ -122,13 +75,13 @@ static void a_stopped_process_that_is_killed_needs_no_sigcont_to_end(void **stat
 	kill(pid, SIGKILL);
 	assert_true(mini_told(m, ACT_GONE, id));
 	assert_int_equal(live_wait(pid), 128 + SIGKILL);
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 }
 
 static void a_stopped_process_is_killed_by_the_last_rung(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("killed", load_spin);
+	pid_t pid = mini_start_in("killed", load_spin);
 	struct claim *claim = mini_stop_process(m, pid);
 	uint64_t id = claim->id;
 
@@ -137,7 +90,7 @@ static void a_stopped_process_is_killed_by_the_last_rung(void **state)
 	assert_true(mini_told(m, ACT_KILLING, id));
 	assert_true(mini_told(m, ACT_TERMINATED, id));
 	assert_int_equal(live_wait(pid), 128 + SIGKILL);
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 }
 
 /* --- executes another program ----------------------------------------------------------------- */
@@ -172,7 +125,7 @@ static bool is_sleep(void *pid)
 static void in_the_middle_of_an_exec_a_process_is_stopped_as_any_other(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("execs", exec_for_ever);
+	pid_t pid = mini_start_in("execs", exec_for_ever);
 	struct target target = mini_process_target(pid);
 
 	assert_true(live_until(is_shell, &pid, 1000));
@@ -182,19 +135,19 @@ static void in_the_middle_of_an_exec_a_process_is_stopped_as_any_other(void **st
 		/* It is the process that it was, whatever it runs. */
 		assert_int_equal(act_claim(m->act, CLAIM_STOP, &target, "test", "", &claim), 0);
 		assert_true(mini_told(m, ACT_HELD, claim->id));
-		assert_true(is_stopped(&pid));
+		assert_true(mini_is_stopped(&pid));
 		assert_int_equal(act_undo(m->act, claim), 0);
-		assert_true(live_until(runs, &pid, 1000));
+		assert_true(live_until(mini_runs, &pid, 1000));
 		usleep(1000 * (unsigned int)(i % 4));
 	}
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 	live_kill(pid);
 }
 
 static void in_the_middle_of_an_exec_a_cgroup_is_frozen_as_any_other(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("execs", exec_for_ever);
+	pid_t pid = mini_start_in("execs", exec_for_ever);
 	uint64_t id = live_cgroup("execs");
 
 	assert_true(live_until(is_shell, &pid, 1000));
@@ -207,7 +160,7 @@ static void in_the_middle_of_an_exec_a_cgroup_is_frozen_as_any_other(void **stat
 		assert_true(live_until(live_is_thawed, "execs", 1000));
 		usleep(1000 * (unsigned int)(i % 4));
 	}
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 	live_kill(pid);
 }
 
@@ -234,7 +187,7 @@ static int exec_in_another_thread(void *unused)
 static void an_exec_by_another_thread_ends_no_claim(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("execs", exec_in_another_thread);
+	pid_t pid = mini_start_in("execs", exec_in_another_thread);
 	struct claim *claim = mini_stop_process(m, pid);
 	uint64_t id = claim->id;
 
@@ -252,10 +205,10 @@ static void an_exec_by_another_thread_ends_no_claim(void **state)
 	}
 	assert_int_equal(act_count(m->act), 1);
 	assert_int_equal(act_refreeze(m->act, claim, "test", "again"), 0);
-	assert_true(mini_until(m, is_stopped, &pid));
+	assert_true(mini_until(m, mini_is_stopped, &pid));
 	assert_int_equal(act_undo(m->act, claim), 0);
-	assert_true(live_until(runs, &pid, 1000));
-	assert_nothing_is_claimed(m);
+	assert_true(live_until(mini_runs, &pid, 1000));
+	mini_assert_no_claim(m);
 	live_kill(pid);
 }
 
@@ -302,7 +255,7 @@ static bool has_forked_meanwhile(void)
 static void in_the_middle_of_a_fork_a_process_is_stopped_and_forks_no_more(void **state)
 {
 	struct mini *m = *state;
-	pid_t pid = start("forks", fork_for_ever);
+	pid_t pid = mini_start_in("forks", fork_for_ever);
 
 	for (int i = 0; i < 5; i++) {
 		struct claim *claim;
@@ -314,7 +267,7 @@ static void in_the_middle_of_a_fork_a_process_is_stopped_and_forks_no_more(void 
 		assert_int_equal(act_undo(m->act, claim), 0);
 		assert_true(forks_on());
 	}
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 	live_kill(pid);
 }
 
@@ -324,7 +277,7 @@ static void in_the_middle_of_forks_a_cgroup_is_frozen_whole(void **state)
 	pid_t pids[3];
 
 	for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
-		pids[i] = start("forks", fork_for_ever);
+		pids[i] = mini_start_in("forks", fork_for_ever);
 	for (int i = 0; i < 5; i++) {
 		struct claim *claim;
 
@@ -336,7 +289,7 @@ static void in_the_middle_of_forks_a_cgroup_is_frozen_whole(void **state)
 		assert_int_equal(act_undo(m->act, claim), 0);
 		assert_true(forks_on());
 	}
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 	for (size_t i = 0; i < ARRAY_SIZE(pids); i++)
 		live_kill(pids[i]);
 }
@@ -358,7 +311,7 @@ static bool is_frozen_again(void *mini)
 static void who_joins_a_frozen_cgroup_is_frozen_and_let_go_with_it(void **state)
 {
 	struct mini *m = *state;
-	pid_t first = start("joined", load_sleep), second;
+	pid_t first = mini_start_in("joined", load_sleep), second;
 	struct claim *claim = mini_freeze(m, live_cgroup("joined"));
 	unsigned int before = shared->forks;
 
@@ -373,14 +326,14 @@ static void who_joins_a_frozen_cgroup_is_frozen_and_let_go_with_it(void **state)
 	assert_int_equal(claim->state, CLAIM_HELD);
 	assert_int_equal(act_undo(m->act, claim), 0);
 	assert_true(live_until(has_forked, (void *)(uintptr_t)before, 1000));
-	assert_nothing_is_claimed(m);
+	mini_assert_no_claim(m);
 	live_kill(first);
 	live_kill(second);
 }
 
 int main(void)
 {
-#define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+#define T(test) cmocka_unit_test_setup_teardown(test, mini_setup, mini_teardown)
 	const struct CMUnitTest tests[] = {
 		T(one_that_is_killed_in_a_frozen_cgroup_leaves_the_others_frozen),
 		T(a_stopped_process_that_is_killed_needs_no_sigcont_to_end),
