@@ -143,6 +143,34 @@ static void who_was_stopped_before_stays_stopped(void **state)
 	assert_int_equal(agent_stop(), 0);
 }
 
+static json_t *claims(void)
+{
+	char error[128];
+	json_t *reply = agent_call("GetStatus", NULL, error, sizeof(error)), *list;
+
+	assert_non_null(reply);
+	list = json_incref(json_object_get(json_object_get(reply, "status"), "claims"));
+	json_decref(reply);
+	return list;
+}
+
+static bool is_claimed_in(pid_t pid, const char *name)
+{
+	json_t *list = claims(), *one;
+	bool found = false;
+	size_t i;
+
+	json_array_foreach (list, i, one) {
+		const json_t *target = json_object_get(one, "target");
+		const char *path = json_string_value(json_object_get(target, "cgroup"));
+
+		found |= json_integer_value(json_object_get(target, "pid")) == pid && path &&
+			 strcmp(path, live_path(name)) == 0;
+	}
+	json_decref(list);
+	return found;
+}
+
 static void who_comes_is_stopped_and_who_leaves_is_continued(void **state)
 {
 	pid_t first = live_fork("batch", load_sleep, NULL), later;
@@ -158,6 +186,11 @@ static void who_comes_is_stopped_and_who_leaves_is_continued(void **state)
 	move_to(later, "elsewhere");
 	assert_continues(later);
 	assert_stops(first);
+	/* Within the target it stays stopped, and is told where it is. */
+	move_to(first, "batch/inner");
+	usleep(300 * 1000);
+	assert_true(is_stopped((void *)(uintptr_t)first));
+	assert_true(is_claimed_in(first, "batch/inner"));
 	assert_int_equal(agent_stop(), 0);
 	assert_continues(first);
 }
@@ -354,6 +387,41 @@ static void a_reload_to_freeze_continues_them_and_freezes_the_cgroup(void **stat
 	assert_int_equal(agent_stop(), 0);
 }
 
+static bool are_192_claimed(void *unused)
+{
+	json_t *list = claims();
+	size_t n = json_array_size(list);
+
+	(void)unused;
+	json_decref(list);
+	return n == 192;
+}
+
+static void one_policy_leaves_room_for_others(void **state)
+{
+	char error[128];
+	json_t *reply;
+
+	(void)state;
+	live_cgroup("batch2");
+	live_cgroup("other");
+	live_fork("other", load_sleep, NULL);
+	for (int i = 0; i < 150; i++) {
+		live_fork("batch", load_sleep, NULL);
+		live_fork("batch2", load_sleep, NULL);
+	}
+	start(POLICY("action = stop\n"));
+	assert_true(live_until(are_192_claimed, NULL, 10000));
+	usleep(500 * 1000);
+	assert_true(are_192_claimed(NULL));
+	assert_true(agent_logged("the targets of policy up have more than 192 processes"));
+	reply = agent_call("Freeze", json_pack("{s:s}", "target", live_path("other")), error,
+			   sizeof(error));
+	assert_non_null(reply);
+	json_decref(reply);
+	assert_int_equal(agent_stop(), 0);
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, live_teardown)
 
 int main(void)
@@ -370,6 +438,7 @@ int main(void)
 		T(one_group_at_a_time_where_that_is_wanted),
 		T(who_is_protected_goes_on_and_the_others_do_not),
 		T(a_ladder_ends_them),
+		T(one_policy_leaves_room_for_others),
 		T(a_reload_to_freeze_continues_them_and_freezes_the_cgroup),
 	};
 

@@ -24,10 +24,18 @@
 
 _Static_assert(STOP_MAX < CLAIM_MAX, "others need claims, too");
 
+/* 0: it has gone. */
+static uint64_t id_of_path(const struct agent *a, const char *path)
+{
+	_cleanup_close_ int dir = cgroupfs_open_path(&a->cgroups, path);
+
+	return dir >= 0 ? cgroupfs_id(dir) : 0;
+}
+
 int target_of_pid(struct agent *a, pid_t pid, struct target *target)
 {
 	/* Of a thread's id /proc knows something, too. */
-	_cleanup_close_ int pidfd = pidfd_open(pid, 0), dir = -1;
+	_cleanup_close_ int pidfd = pidfd_open(pid, 0);
 	struct proc_stat st;
 	int r = pidfd < 0 ? -ESRCH : proc_read_stat(pid, &st);
 
@@ -42,8 +50,7 @@ int target_of_pid(struct agent *a, pid_t pid, struct target *target)
 	r = proc_read_cgroup(pid, target->path, sizeof(target->path));
 	if (r < 0)
 		return r;
-	dir = cgroupfs_open_path(&a->cgroups, target->path);
-	target->cgroup = dir >= 0 ? cgroupfs_id(dir) : 0;
+	target->cgroup = id_of_path(a, target->path);
 	return st.state == 'Z' ? -ESRCH : 0;
 }
 
@@ -90,9 +97,21 @@ struct listing {
 	struct agent_policy *policy;
 	const struct tree_node *node;
 	const char *reason;
-	unsigned int listed, stopped, fresh;
+	unsigned int stopped, fresh;
+	unsigned int held; /* by the policy, in all of its targets */
+	bool full;
 	int error; /* the first */
 };
+
+/* Those that cannot be stopped have a place, too. */
+static unsigned int count_held(const struct agent *a, const struct agent_policy *p)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)
+		n += is_member(&a->holds[i], p, "/");
+	return n;
+}
 
 /* While there is a claim its pidfd says whether the process lives, and its pid is no other's. */
 static struct hold *find_claimed(struct agent *a, const struct agent_policy *p, pid_t pid)
@@ -111,10 +130,9 @@ static void stop_one(void *user, pid_t pid)
 {
 	struct listing *l = user;
 	struct target target;
+	bool fresh;
 	int r;
 
-	if (++l->listed > STOP_MAX)
-		return;
 	if (find_claimed(l->agent, l->policy, pid)) {
 		l->stopped++;
 		return;
@@ -123,7 +141,12 @@ static void stop_one(void *user, pid_t pid)
 	    !cgroup_path_within(target.path, l->node->path) ||
 	    keeps_off(l->agent, l->policy, target.path))
 		return;
-	l->fresh += !hold_find(l->agent, &target);
+	fresh = !hold_find(l->agent, &target);
+	l->full |= fresh && l->held >= STOP_MAX;
+	if (fresh && l->held >= STOP_MAX)
+		return;
+	l->fresh += fresh;
+	l->held += fresh;
 	r = hold_begin(l->agent, l->policy, &target, CLAIM_STOP, l->reason);
 	if (r == 0)
 		l->stopped++;
@@ -138,18 +161,19 @@ int stop_workload(struct agent *a, struct agent_policy *p, const struct tree_nod
 	int r = 0;
 
 	for (unsigned int round = 0; round < ROUNDS_MAX; round++) {
-		l.listed = l.stopped = l.fresh = 0;
+		l.stopped = l.fresh = 0;
+		l.held = count_held(a, p);
 		r = subtree_each(&a->cgroups, node->id, stop_one, &l);
 		if (r < 0 || l.fresh == 0)
 			break;
 	}
-	if (l.listed > STOP_MAX)
+	if (l.full)
 		agent_degraded_for(
 			a, DEGRADED_CONFIG,
-			"%.200s has more than %d processes, which is as many as "
-			"action = stop stops one by one; the others go on; write action = "
-			"freeze, which holds all of it at once",
-			node->path, STOP_MAX);
+			"the targets of policy %s have more than %d processes, which is as "
+			"many as action = stop stops one by one; the others go on; write "
+			"action = freeze, which holds all of them at once",
+			p->config->name, STOP_MAX);
 	if (r < 0)
 		return r;
 	if (l.stopped > 0)
@@ -169,6 +193,7 @@ static void let_movers_go(struct agent *a, struct agent_policy *p)
 		    strcmp(path, h->target.path) == 0)
 			continue;
 		snprintf(h->target.path, sizeof(h->target.path), "%s", path);
+		h->target.cgroup = id_of_path(a, path);
 		if (!policy_targets(a, p, &h->target))
 			hold_leave(a, h, p, "it was moved out of the target");
 	}
