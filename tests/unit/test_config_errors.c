@@ -344,6 +344,8 @@ static void turns_are_for_those_who_thrash_together(void **state)
 		 "5: action = turn is for those who thrash together" },
 	       { "[policy p]\nsignal=thrash\naction=turn\ntarget=offender\nescalate=kill:1m\n",
 		 "5: escalate: with action = turn nobody is held for long" },
+	       { "[policy p]\nsignal=thrash\naction=turn\ntarget=offender\nmax_hold = 1m\n",
+		 "5: max_hold: with action = turn nobody is held" },
 	       { THRASH "slice = 6s\n", "5: slice is the length of a turn" },
 	       { "[policy p]\nsignal=thrash\naction=turn\ntarget=offender\nslice = 50ms\n",
 		 "5: slice" },

@@ -83,6 +83,11 @@ static void check_turn(const struct reading *r)
 		config_error(r->source, escalate->place,
 			     "escalate: with action = turn nobody is held for long; remove it, or "
 			     "write action = freeze");
+	if (is_turn && r->policy->max_hold_ns)
+		config_error(
+			r->source, find(r, "max_hold")->place,
+			"max_hold: with action = turn nobody is held for longer than the turns "
+			"of the others; remove it, or write action = freeze");
 	if (!is_turn && slice && r->policy->slice_ns != CONFIG_SLICE_NS)
 		config_error(r->source, slice->place,
 			     "slice is the length of a turn; write action = turn, or remove it");

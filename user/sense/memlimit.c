@@ -190,8 +190,11 @@ int memlimit_of(const struct memlimits *m, pid_t pid, struct memlimit *out)
 	if (m->root < 0)
 		return 0;
 	r = path_of(m, pid, path, sizeof(path));
+	/* A living one is in no cgroup of that hierarchy, so nothing limits it there. */
+	if (r == -ENOENT)
+		return kill(pid, 0) == 0 ? 0 : -ESRCH;
 	if (r < 0)
-		return r == -ENOENT && kill(pid, 0) < 0 ? -ESRCH : r;
+		return r;
 	/* From the process up: of two alike, the one nearer to it. */
 	for (size_t length = strlen(path); length > 1;) {
 		_cleanup_close_ int dir = open_prefix(m, path, length);
