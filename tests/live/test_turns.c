@@ -74,7 +74,7 @@ static void when_they_fit_again_all_run(void **state)
 	(void)state;
 	turning_start_two(config);
 	json_decref(turning_next_event("frozen", turning_names[0], PATIENCE_MS));
-	turning_size[0] = turning_size[1] = 16;
+	turning_size[0] = turning_size[1] = 8;
 	assert_true(live_until(turning_none_frozen, NULL, 10000));
 	usleep(1500 * 1000);
 	frozen = agent_count_events("frozen", "turns");

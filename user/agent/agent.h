@@ -516,6 +516,8 @@ int hold_keep_off(struct agent *a, struct agent_policy *p, const struct target *
 /* Takes the policy off all its holds, or off one; undoes those that nobody holds any more. */
 void holds_release(struct agent *a, struct agent_policy *p, const char *why);
 void hold_leave(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why);
+/* The same, but it keeps off the target until its signal has been quiet. */
+void hold_step_back(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why);
 /* Reload: the new policy holds what the old one held and it still names, if its action is the same;
  * what was thawed by hand it keeps off. The rest is let go. */
 void holds_inherit(struct agent *a, const struct agent_policy *old, struct agent_policy *p);

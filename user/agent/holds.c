@@ -428,6 +428,16 @@ void hold_leave(struct agent *a, struct hold *h, const struct agent_policy *p, c
 		leave(a, h, (unsigned int)at, why);
 }
 
+void hold_step_back(struct agent *a, struct hold *h, const struct agent_policy *p, const char *why)
+{
+	int at = hold_holder_index(h, p);
+
+	if (at < 0 || h->holders[at].off)
+		return;
+	h->holders[at].off = true;
+	settle(a, h, p, why);
+}
+
 void holds_release(struct agent *a, struct agent_policy *p, const char *why)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(a->holds); i++)

@@ -193,6 +193,15 @@ static void listen_anew(struct agent *a, const struct agent_policy *p)
 		thrash_signal_want(a);
 }
 
+/* While some wait for their turn it is quiet because they wait, and that lets nobody go; but for
+ * the shadow mode, in which nobody waits. */
+static double value_to_step(const struct agent *a, const struct agent_policy *p)
+{
+	return p->value < p->rule.leave && !a->config->shadow && thrash_turns_active(p)
+		       ? p->rule.leave
+		       : p->value;
+}
+
 static void look(struct agent *a, struct agent_policy *p, double value, uint64_t now_ns)
 {
 	enum policy_phase before = p->state.phase;
@@ -200,7 +209,7 @@ static void look(struct agent *a, struct agent_policy *p, double value, uint64_t
 	char why[CLAIM_REASON_LEN];
 
 	p->value = value;
-	verdict = policy_step(&p->state, &p->rule, value, now_ns);
+	verdict = policy_step(&p->state, &p->rule, value_to_step(a, p), now_ns);
 	if (p->state.below)
 		p->below_ns = now_ns;
 	switch (verdict) {

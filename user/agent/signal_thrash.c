@@ -136,14 +136,6 @@ static bool any_holds(const struct agent *a)
 	return false;
 }
 
-/* While some wait for their turn it is quiet because they wait; but for the shadow mode, in which
- * nobody does. */
-static double at_least_leave(const struct agent *a, const struct agent_policy *p, double value)
-{
-	return value < p->rule.leave && !a->config->shadow && thrash_turns_active(p) ? p->rule.leave
-										     : value;
-}
-
 static void judge(struct agent *a, struct agent_policy *p)
 {
 	struct thrash_watch *w = a->thrash;
@@ -155,7 +147,7 @@ static void judge(struct agent *a, struct agent_policy *p)
 	bool held = policy_holds(p);
 
 	thrash_judge(&w->before.sample, &w->now, &rule, &p->verdict);
-	policy_look(a, p, at_least_leave(a, p, p->verdict.value), w->now.time_ns);
+	policy_look(a, p, p->verdict.value, w->now.time_ns);
 	if (held && policy_holds(p) && !a->config->shadow)
 		thrash_turns_step(a, p);
 	/* Still thrashing although someone is held: then that one was not all of it. Where nobody
@@ -264,11 +256,11 @@ double thrash_signal_value(struct agent *a, struct agent_policy *p)
 
 	/* Between looks the last verdict stands; without a crossing there is no signal. */
 	if (!w->judged_ns || monotonic_ns() > w->judged_ns + 2 * LOOK_NS)
-		return at_least_leave(a, p, 0);
+		return 0;
 	/* Only two looks begin anything (judge()), not the memory of them. */
 	if (!policy_holds(p) && p->verdict.value >= p->rule.enter)
 		return p->rule.leave;
-	return at_least_leave(a, p, p->verdict.value);
+	return p->verdict.value;
 }
 
 /* --- calm looks --------------------------------------------------------------------------------

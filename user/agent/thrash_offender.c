@@ -54,6 +54,9 @@ static const char *held_already(struct agent *a, const struct offender_candidate
 		return NULL;
 	if (h->error)
 		return hold_error_text(h->error);
+	/* What only yields to others still runs. */
+	if ((h->claim || h->shadow) && h->action == CLAIM_DEMOTE)
+		return NULL;
 	return h->claim || h->shadow ? "it is held already" : "it was thawed by hand";
 }
 

@@ -33,6 +33,12 @@ void thrash_turns_inherit(struct agent_policy *old, struct agent_policy *p);
 void thrash_turns_words(const struct agent_policy *p, const struct target *target, char *buf,
 			size_t size);
 
+/* For thrash_parties.c: who takes turns for this process, NULL: nobody; and does somebody who is in
+ * a cgroup below that one take turns? */
+const struct target *thrash_turns_member_of(struct agent *a, const struct agent_policy *p,
+					    const struct culprit_process *process);
+bool thrash_turns_any_below(struct agent *a, const struct agent_policy *p, uint64_t cgroup);
+
 /* thrash_offender.c: what both need */
 void thrash_target_of_process(struct agent *a, const struct culprit_process *process,
 			      struct target *target);

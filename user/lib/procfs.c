@@ -34,7 +34,7 @@ int proc_read_stat(pid_t pid, struct proc_stat *st)
 {
 	char path[64], buf[1024];
 	char *open_paren, *close_paren;
-	unsigned long long start;
+	unsigned long long user, system, start;
 	int r;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
@@ -50,10 +50,11 @@ int proc_read_stat(pid_t pid, struct proc_stat *st)
 	memset(st, 0, sizeof(*st));
 	snprintf(st->comm, sizeof(st->comm), "%s", open_paren + 1);
 	if (sscanf(close_paren + 2,
-		   "%c %d %d %d %d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-		   &st->state, &st->ppid, &st->pgrp, &st->session, &st->tty_nr, &st->flags,
-		   &start) != 7)
+		   "%c %d %d %d %d %*d %u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu",
+		   &st->state, &st->ppid, &st->pgrp, &st->session, &st->tty_nr, &st->flags, &user,
+		   &system, &start) != 9)
 		return -EBADMSG;
+	st->cpu_ns = (user + system) * NSEC_PER_TICK;
 	st->start_ticks = start;
 	return 0;
 }

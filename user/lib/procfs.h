@@ -19,6 +19,7 @@ struct proc_stat {
 	/* Field 22, in clock ticks (1/100 s) of CLOCK_BOOTTIME: with the pid it names one process.
 	 */
 	uint64_t start_ticks;
+	uint64_t cpu_ns; /* user and system time of all its threads, in steps of a tick */
 };
 
 /* Reads /proc/PID/stat. 0, -ESRCH when there is no such process, -errno. */
